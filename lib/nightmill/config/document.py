@@ -1,0 +1,180 @@
+"""YAML files that remember where each key stands, so that an error can name file and line."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from nightmill.errors import ConfigError
+
+Location = tuple[Hashable, ...]
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+@dataclass
+class Document:
+    """A YAML mapping with the place of every key and item; `--set` values have the place `--set`."""
+
+    path: Path
+    data: dict[str, Any]
+    places: dict[Location, str] = field(default_factory=dict)
+
+    def place(self, location: Iterable[Hashable]) -> str:
+        """`file:line` of the nearest enclosing key that stands in a file."""
+        walked: Location = ()
+        node: Any = self.data
+        for part in location:
+            if isinstance(node, Mapping) and part in node or isinstance(node, list) and part in range(len(node)):
+                node = node[part]  # type: ignore[index]
+                walked += (part,)
+        while walked and walked not in self.places:
+            walked = walked[:-1]
+        return self.places.get(walked, str(self.path))
+
+    def merged_over(self, base: Document) -> Document:
+        """This document's values over those of `base`: mappings merge, anything else replaces."""
+        places = {k: v for k, v in base.places.items() if not _replaced(k, self.data, base.data)}
+        return Document(self.path, _merge(base.data, self.data), places | self.places)
+
+    def with_value(self, dotted: str, text: str) -> Document:
+        """One `--set a.b=text`; the text is read as YAML."""
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        location = tuple(dotted.split("."))
+        data: Any = value
+        for part in reversed(location):
+            data = {part: data}
+        return Document(self.path, data, {location: f"--set {dotted}"}).merged_over(self)
+
+    def check(self, model: type[Checked]) -> Checked:
+        """The typed model of this document; raises ConfigError naming every wrong key with its place."""
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            problems = [self._problem(model, item) for item in error.errors()]
+        raise ConfigError(
+            "\n".join(f"{place}: {text}" for place, text, _ in problems),
+            where=problems[0][0],
+            fix=problems[0][2],
+        ) from None
+
+    def _problem(self, model: type[BaseModel], item: Any) -> tuple[str, str, str]:
+        location, name = item["loc"], str(item["loc"][-1]) if item["loc"] else ""
+        inside = ".".join(str(part) for part in location[:-1]) or "the file"
+        place = self.place(location)
+        if item["type"] == "extra_forbidden":
+            known = _keys_at(model, location[:-1])
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            fix = f"write '{near[0]}'" if near else f"known keys: {', '.join(known)}"
+            return place, f"unknown key '{name}' in {inside}{hint}", fix
+        if item["type"] == "missing":
+            return place, f"key '{name}' is missing in {inside}", f"add '{name}:'"
+        message = item["msg"].removeprefix("Value error, ")
+        shown = ".".join(str(part) for part in location) or "the file"
+        return place, f"{shown}: {message}", "docs/reference.md lists every key, its type and its default"
+
+
+def read(path: Path) -> Document:
+    """Reads a YAML mapping, following `extends:` (a path beside the file, `.yaml` may be left out)."""
+    return _read(path, ())
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> Document:
+    if path in seen:
+        raise ConfigError("extends goes in a circle", where=" -> ".join(map(str, (*seen, path))))
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", where=str(seen[-1]) if seen else "") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error.reason}", where=str(path)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"{where}: not YAML: {getattr(error, 'problem', error)}", where=where) from None
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path}: expected `key: value` lines", where=str(path))
+    document = Document(path, {})
+    document.data = _construct(node, (), document)
+    extends = document.data.pop("extends", None)
+    if extends is None:
+        return document
+    parent = (path.parent / str(extends)).with_suffix(".yaml").resolve()
+    if not parent.is_file():
+        raise ConfigError(f"extends names '{extends}', but there is no {parent}", where=document.place(["extends"]))
+    return document.merged_over(_read(parent, (*seen, path)))
+
+
+def _construct(node: yaml.Node, at: Location, document: Document) -> Any:
+    document.places.setdefault(at, f"{document.path}:{node.start_mark.line + 1}")
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in result:
+                raise ConfigError(f"{document.path}:{line}: key '{key}' appears twice", where=f"{document.path}:{line}")
+            document.places[(*at, key)] = f"{document.path}:{line}"
+            result[key] = _construct(value_node, (*at, key), document)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(item, (*at, index), document) for index, item in enumerate(node.value)]
+    return yaml.safe_load(yaml.serialize(node)) if node.tag != "tag:yaml.org,2002:str" else node.value
+
+
+def _merge(base: Any, over: Any) -> Any:
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {key: _merge(base.get(key), value) for key, value in over.items()}
+    return over
+
+
+def _replaced(location: Location, over: Any, base: Any) -> bool:
+    """Whether `over` puts another value where `base` had `location`."""
+    for part in location:
+        if not isinstance(over, dict) or part not in over:
+            return False
+        over, base = over[part], base[part] if isinstance(base, dict) else None
+    return not (isinstance(over, dict) and isinstance(base, dict))
+
+
+def _keys_at(annotation: Any, location: Location) -> list[str]:
+    """Keys that the model allows at a location of a pydantic error (which also names union members)."""
+    annotation = _strip(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        names = {f.alias or name: f.annotation for name, f in annotation.model_fields.items()}
+        if not location:
+            return [name for name in names if name not in ("kind", "name")]
+        return _keys_at(names.get(str(location[0]), object), location[1:])
+    arguments = get_args(annotation)
+    if get_origin(annotation) in (typing.Union, UnionType):
+        members = [m for m in arguments if m is not type(None)]
+        if location and len(members) > 1:
+            chosen = [m for m in members if location[0] in _tags(_strip(m))]
+            return _keys_at(chosen[0], location[1:]) if chosen else []
+        return _keys_at(members[0], location) if members else []
+    if get_origin(annotation) in (list, dict) and location:
+        return _keys_at(arguments[-1], location[1:])
+    return []
+
+
+def _strip(annotation: Any) -> Any:
+    while get_origin(annotation) is typing.Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def _tags(model: Any) -> set[Any]:
+    fields = getattr(model, "model_fields", {})
+    literal = next((fields[name].annotation for name in ("kind", "family") if name in fields), None)
+    return {*get_args(literal), getattr(model, "__name__", "")}

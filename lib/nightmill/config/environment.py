@@ -1,0 +1,64 @@
+"""An environment: the engines and where things lie. `conf/base.yaml` and `conf/env/*.yaml`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field, PositiveInt
+
+from nightmill.config.values import Duration, Options
+
+
+class Spark(Options):
+    """The Spark session."""
+
+    master: str | None = "local[*]"
+    """Spark master; null leaves it to spark-submit."""
+    memory: str = "2g"
+    """Driver heap where Nightmill itself starts the JVM."""
+    shuffle_partitions: PositiveInt = 4
+    """Partitions after a shuffle."""
+    settings: dict[str, str] = {}
+    """Further Spark settings by their own names."""
+
+
+class Ray(Options):
+    """The Ray cluster that trains."""
+
+    address: str | None = None
+    """Address of a running cluster; null starts one on this machine for the time of the training."""
+    cpus_per_worker: float = Field(default=1, gt=0)
+    """CPUs reserved for each worker."""
+    gpus: bool | None = None
+    """Whether each worker gets a GPU; null uses them where Ray sees any."""
+
+
+class Mlflow(Options):
+    """Tracking and the model registry."""
+
+    uri: str | None = None
+    """Tracking server; null keeps a SQLite file in the lake."""
+
+
+class Lease(Options):
+    """The right to write to one data set or use case."""
+
+    expires: Duration = timedelta(minutes=2)
+    """A run that has not renewed its lease for this long is taken for dead."""
+
+
+class Environment(Options):
+    """The engines and where things lie."""
+
+    raw: str | None = None
+    """Folder of the raw drops: `${raw}` in data sets. --raw overrides it."""
+    lake: str = "lake"
+    """Folder or URI of the tables. --lake overrides it."""
+    spark: Spark = Spark()
+    """The Spark session."""
+    ray: Ray = Ray()
+    """The Ray cluster."""
+    mlflow: Mlflow = Mlflow()
+    """Tracking and registry."""
+    lease: Lease = Lease()
+    """Leases."""

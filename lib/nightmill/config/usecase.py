@@ -1,0 +1,212 @@
+"""A use case: one system of the city or a factory, from its data sets to its predictions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from nightmill.config.features import Feature
+from nightmill.config.models import Model
+from nightmill.config.values import Duration, Fraction, Options
+
+
+class Input(Options):
+    """A data set as this use case reads it."""
+
+    from_: str = Field(alias="from")
+    """The data set, as in data/city/traffic."""
+    as_: Literal["series", "graph", "static", "events"] = Field(default="series", alias="as")
+    """series: rows in time; graph: weighted edges; static: one row per entity; events: entity and time of each."""
+    by: str | None = None
+    """graph: the column of the series that its nodes name, if not the entity."""
+
+
+class RemainingLife(Options):
+    """Steps until an entity's next failure, counted from each row."""
+
+    cap: PositiveInt | None = None
+    """Longer lives count as this many steps: degradation does not show earlier."""
+    until: str | None = None
+    """Input of failure events (as: events). Rows after the last failure have no target."""
+    rest: str | None = None
+    """Static input with column `remaining`: steps left after an entity's last row; entities not in it ran to failure."""
+
+    @model_validator(mode="after")
+    def _one_truth(self) -> RemainingLife:
+        if bool(self.until) == bool(self.rest):
+            raise ValueError("remaining_life needs either until (failure events) or rest (remaining steps)")
+        return self
+
+
+class Target(Options):
+    """What is predicted."""
+
+    column: str | None = None
+    """forecast: the series' column, at 1 … horizon steps after the origin."""
+    horizon: PositiveInt | None = None
+    """forecast: steps ahead."""
+    remaining_life: RemainingLife | None = None
+    """regress: steps until failure."""
+
+    @property
+    def name(self) -> str:
+        """What the predictions table writes in `target`."""
+        return self.column or "remaining_life"
+
+    @property
+    def steps(self) -> int:
+        """Number of predicted values per origin."""
+        return self.horizon or 1
+
+
+class Train(Options):
+    """How the model is trained."""
+
+    history: Duration | None = None
+    """Days of gold before the night that are used; all without it."""
+    due: Literal["nightly", "weekly", "monthly"] = "weekly"
+    """How often it is trained."""
+    epochs: PositiveInt = 30
+    """Passes over the training samples at most."""
+    patience: PositiveInt | None = None
+    """Stop after this many epochs without a better validation loss; never without it."""
+    batch: PositiveInt = 1024
+    """Samples per step over all workers."""
+    loss: Literal["mae", "mse", "huber"] = "mae"
+    """Training loss; huber has delta 1 in units of the target's standard deviation."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak learning rate of Adam."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay (AdamW)."""
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    """Learning rate over the run."""
+    clip: float | None = Field(default=None, gt=0)
+    """Largest gradient norm."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the averaged weights that validation and scoring use; none without it."""
+    seed: int = 0
+    """Seed of weights, order of samples and dropout."""
+    workers: int = Field(default=2, ge=0)
+    """Ray Train workers; 0 trains in this process."""
+    checkpoint_steps: PositiveInt = 200
+    """Steps between checkpoints within an epoch; each epoch ends with one."""
+
+
+class Score(Options):
+    """How predictions are made."""
+
+    origins: Literal["last", "each"] = "last"
+    """last: what is ahead of each entity's last row of the day; each: from every row of the day."""
+    interval: Fraction = 0.8
+    """Share of true values that should fall between lo and hi."""
+
+
+class ByTime(Options):
+    """Split in time: training first, then validation, then test."""
+
+    validation: Fraction = 0.1
+    """Share of the time steps before the test."""
+    test: Fraction = 0.2
+    """Share of the time steps at the end."""
+
+
+class ByEntity(Options):
+    """Split by entity; validation and test predict once per entity, from its last row."""
+
+    validation: Fraction = 0.2
+    """Share of the other entities, cut at a random point of their life like the test."""
+    test: str | None = None
+    """Glob over entity names that are the test, as in test/*; without it a share as large as validation's."""
+
+
+class Split(Options):
+    """Which samples train, validate and test. One of the two."""
+
+    time: ByTime | None = None
+    """Windows lie inside one part."""
+    entity: ByEntity | None = None
+    """An entity is in one part only."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Split:
+        if (self.time is None) == (self.entity is None):
+            raise ValueError("split needs either time or entity")
+        return self
+
+
+Metric = Literal["mae", "rmse", "mape", "nasa_score"]
+Baseline = Literal["last_value", "time_of_day_mean", "mean_life"]
+
+
+class Evaluate(Options):
+    """How a model is judged."""
+
+    split: Split = Split(time=ByTime())
+    """Which samples train, validate and test."""
+    metrics: list[Metric] = ["mae", "rmse"]
+    """The first one decides promotion."""
+    baselines: list[Baseline] = Field(default=["last_value"], min_length=1)
+    """Naive predictions to beat; the first must be beaten for promotion."""
+    at: list[PositiveInt] | None = None
+    """Horizons that are reported one by one; the mean over all is always reported."""
+    seeds: PositiveInt = 3
+    """Models that a backtest trains, each from another seed."""
+
+
+class UseCase(Options):
+    """One system: what it reads, what it predicts, how it is trained, scored and judged."""
+
+    name: str = ""
+    """Set from the file's place: conf/city/traffic.yaml is city/traffic."""
+    title: str
+    """One line for people."""
+    task: Literal["forecast", "regress"]
+    """forecast: values ahead in time; regress: a value of now."""
+    inputs: dict[str, Input] = Field(min_length=1)
+    """Name -> data set; the first is the series whose entities are predicted."""
+    target: Target
+    """What is predicted."""
+    features: list[Feature] = Field(min_length=1)
+    """What the model sees of each row."""
+    model: Model
+    """Family and its options."""
+    train: Train = Train()
+    """How the model is trained."""
+    score: Score = Score()
+    """How predictions are made."""
+    evaluate: Evaluate = Evaluate()
+    """How a model is judged."""
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _short_inputs(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: {"from": item} if isinstance(item, str) else item for name, item in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> UseCase:
+        kinds = {name: item.as_ for name, item in self.inputs.items()}
+        if next(iter(kinds.values())) != "series":
+            raise ValueError("the first input must be a series: its entities are what is predicted")
+        if self.task == "forecast" and not (self.target.column and self.target.horizon):
+            raise ValueError("a forecast needs target.column and target.horizon")
+        if self.task == "regress" and self.target.remaining_life is None:
+            raise ValueError("task regress needs target.remaining_life")
+        wanted = {f.over: "graph" for f in self.features if f.kind == "neighbours"}
+        if life := self.target.remaining_life:
+            wanted |= {life.until: "events"} if life.until else {str(life.rest): "static"}
+        for name, kind in wanted.items():
+            if kinds.get(name) != kind:
+                raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
+        if self.model.family == "stid" and self.task != "forecast":
+            raise ValueError("model family stid forecasts; for task regress choose lstm")
+        return self
+
+    @property
+    def series(self) -> Input:
+        """The input whose entities are predicted."""
+        return next(iter(self.inputs.values()))
+
+

@@ -1,0 +1,57 @@
+"""Values that people write with a unit: `5 min`, `60 d`, `20 %`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+_SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class Options(BaseModel):
+    """One concept of the configuration: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+
+def parse_duration(value: Any) -> timedelta:
+    """`5 min` -> timedelta. Units: ms, s, min, h, d, w."""
+    if isinstance(value, timedelta):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", str(value))
+    if not found or found[2] not in _SECONDS or float(found[1]) <= 0:
+        raise ValueError(f"'{value}' is not a duration: write a number and a unit, as in 5 min, 1 h, 60 d")
+    return timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+
+
+def format_duration(value: timedelta) -> str:
+    """timedelta -> the shortest exact `5 min`."""
+    seconds = value.total_seconds()
+    for unit in ("w", "d", "h", "min", "s"):
+        if seconds % _SECONDS[unit] == 0:
+            return f"{int(seconds // _SECONDS[unit])} {unit}"
+    return f"{round(seconds * 1000)} ms"
+
+
+def parse_fraction(value: Any) -> float:
+    """`20 %` or 0.2 -> 0.2."""
+    text = str(value).strip()
+    try:
+        number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise ValueError(f"'{value}' is not a share: write 20 % or 0.2") from None
+    if not 0 <= number <= 1:
+        raise ValueError(f"'{value}' is not a share between 0 % and 100 %")
+    return number
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "description": "number and unit: ms, s, min, h, d, w"}),
+]
+Fraction = Annotated[float, BeforeValidator(parse_fraction)]
