@@ -1,0 +1,5 @@
+"""Bronze -> silver and quarantine: typed, in range, one row per key; parsed = accepted + refused + duplicates."""
+
+from nightmill.clean.stage import Cleaned, clean
+
+__all__ = ["Cleaned", "clean"]

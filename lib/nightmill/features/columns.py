@@ -1,0 +1,22 @@
+"""Columns of the series, as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nightmill.config.features import Columns
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from nightmill.features.stage import Inputs
+
+
+def names(feature: Columns) -> list[str]:
+    """The columns' own names."""
+    return list(feature.of)
+
+
+def add(feature: Columns, rows: DataFrame, inputs: Inputs) -> DataFrame:
+    """Nothing to add: they are in the series."""
+    return rows

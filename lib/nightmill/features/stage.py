@@ -1,0 +1,206 @@
+"""The stage `features`: stale days of a use case's gold table are made anew from silver."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import date
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from nightmill.config import DataSet, Time, UseCase, digest
+from nightmill.errors import DataRefused
+from nightmill.features import calendar, columns, neighbours, network_mean
+from nightmill.features.target import add_target
+from nightmill.lake.run import Step
+from nightmill.lake.tables import Lake, Table
+from nightmill.lake.writes import days_condition, partition_by_day, read, replace
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+
+KINDS: dict[str, ModuleType] = {
+    "columns": columns,
+    "calendar": calendar,
+    "neighbours": neighbours,
+    "network_mean": network_mean,
+}
+"""Kind -> its file. Each has names(feature) -> columns and add(feature, rows, inputs) -> rows."""
+
+
+@dataclass
+class Inputs:
+    """The use case's silver tables, pinned."""
+
+    use_case: UseCase
+    data_sets: dict[str, DataSet]
+    frames: dict[str, DataFrame]
+
+    @property
+    def time(self) -> Time:
+        """Time of the series."""
+        time = self.data_sets[next(iter(self.use_case.inputs))].contract.time
+        assert time is not None
+        return time
+
+    def series(self) -> DataFrame:
+        """The series with `entity`, its own columns, `ts`, `day`, `_filled`."""
+        return self.static(next(iter(self.use_case.inputs)))
+
+    def static(self, name: str) -> DataFrame:
+        """An input with its entity columns joined to the one text `entity`."""
+        return self.frames[name].withColumn("entity", entity(self.data_sets[name]))
+
+    def events(self, name: str) -> DataFrame:
+        """An input of events: `entity`, `ts`."""
+        return self.static(name)
+
+    def graph(self, name: str) -> tuple[DataFrame, str]:
+        """Edges (source, target, weight) with text nodes, and the column of the series that nodes name."""
+        source, target = self.data_sets[name].contract.entity[:2]
+        edges = self.frames[name].select(
+            F.col(f"`{source}`").cast("string").alias("source"),
+            F.col(f"`{target}`").cast("string").alias("target"),
+            F.col("weight"),
+        )
+        return edges, self.use_case.inputs[name].by or "entity"
+
+
+def entity(data_set: DataSet) -> Column:
+    """The source's own id; several key columns are joined by `/`."""
+    return F.concat_ws("/", *[F.col(f"`{name}`").cast("string") for name in data_set.contract.entity])
+
+
+@dataclass
+class Engineered:
+    """What the stage did."""
+
+    use_case: str
+    days: int
+    rows: int
+    features: list[str]
+    version: int | None
+
+
+def feature_names(use_case: UseCase) -> list[str]:
+    """Columns that the model sees, in order."""
+    found = [name for feature in use_case.features for name in KINDS[feature.kind].names(feature)]
+    return list(dict.fromkeys(found))
+
+
+def engineer(
+    spark: SparkSession, lake: Lake, step: Step, use_case: UseCase, data_sets: dict[str, DataSet], days: set[date]
+) -> Engineered:
+    """Makes the given days of gold anew, and every day that its inputs changed since gold was last made."""
+    tables = {name: lake.table("silver", data_set.name) for name, data_set in data_sets.items()}
+    versions = {name: step.read(table) for name, table in tables.items()}
+    gold, names = lake.table("gold", use_case.name), feature_names(use_case)
+    stale = _stale(use_case, data_sets, tables, versions, gold)
+    wanted = None if stale is None else stale | (days & tables[next(iter(tables))].days())
+    if wanted is not None and not wanted:
+        log.info("%s: gold is up to date", use_case.name)
+        return Engineered(use_case.name, 0, 0, names, gold.version())
+    frames = {name: read(spark, table, versions[name]) for name, table in tables.items()}
+    inputs = Inputs(use_case, data_sets, frames)
+    rows = inputs.series()
+    if use_case.target.remaining_life is not None:
+        rows = add_target(use_case, rows, inputs)  # before days are picked: the end of a life lies in later ones
+    if wanted is not None:
+        rows = rows.where(days_condition(wanted))
+    for feature in use_case.features:
+        rows = KINDS[feature.kind].add(feature, rows, inputs)
+    if use_case.target.remaining_life is None:
+        rows = add_target(use_case, rows, inputs)
+    rows = rows.select(
+        "entity",
+        F.col("ts").cast("timestamp"),
+        F.col("day"),
+        *[F.col(f"`{name}`").cast("float").alias(name) for name in names],
+        F.col("target").cast("float").alias("target"),
+    )
+    count, many = _size(tables[next(iter(tables))], versions[next(iter(tables))])
+    by_day = partition_by_day(count, many)
+    rows = _sorted(rows, count if wanted is None else count * len(wanted) // max(many, 1), by_day)
+    note = step.note(recipe=_recipe(use_case, data_sets))
+    condition = "true" if wanted is None else days_condition(wanted)
+    version = replace(rows, gold, condition, note, step.lease, partition_by_day=by_day)
+    step.wrote(gold, version)
+    written = _size(gold, version)
+    if written[0] == 0:
+        raise DataRefused(f"{use_case.name}: gold is empty", where=gold.uri, fix="land and clean some days first")
+    return Engineered(use_case.name, many if wanted is None else len(wanted), written[0], names, version)
+
+
+def _recipe(use_case: UseCase, data_sets: dict[str, DataSet]) -> str:
+    """What decides the content of gold beside its inputs' rows."""
+    contracts = [data_sets[name].contract for name in sorted(data_sets)]
+    return digest(*contracts, *use_case.inputs.values(), use_case.target, *use_case.features)
+
+
+def _stale(
+    use_case: UseCase,
+    data_sets: dict[str, DataSet],
+    tables: dict[str, Table],
+    versions: dict[str, int],
+    gold: Table,
+) -> set[date] | None:
+    """Days of which gold is older than its inputs; None means all."""
+    note = gold.note()
+    if not note or note.get("recipe") != _recipe(use_case, data_sets):
+        return None
+    stale: set[date] = set()
+    series = next(iter(tables))
+    for name, table in tables.items():
+        changed = table.changed_days(note["inputs"].get(table.label), versions[name])
+        if changed is None or (changed and name != series and use_case.inputs[name].as_ in ("graph", "static")):
+            return None
+        stale |= changed
+    if stale and use_case.target.remaining_life is not None:
+        return _since_last_end(use_case, data_sets, tables, versions, stale)
+    return stale
+
+
+def _since_last_end(
+    use_case: UseCase,
+    data_sets: dict[str, DataSet],
+    tables: dict[str, Table],
+    versions: dict[str, int],
+    changed: set[date],
+) -> set[date] | None:
+    """A failure gives a target to every row since the failure before it: those days are stale as well."""
+    life = use_case.target.remaining_life
+    if life is None or life.until is None:
+        return None
+    entity_columns = data_sets[life.until].contract.entity
+    events = tables[life.until].delta(versions[life.until]).to_pyarrow_table(columns=[*entity_columns, "day"])
+    lives: dict[tuple[Any, ...], list[date]] = {}
+    for row in events.to_pylist():
+        lives.setdefault(tuple(row[n] for n in entity_columns), []).append(row["day"])
+    first_changed = min(changed)
+    series = tables[next(iter(tables))]
+    days = series.days(versions[next(iter(tables))])
+    before = [max((d for d in ends if d < first_changed), default=min(days)) for ends in lives.values()]
+    start = min([*before, first_changed])
+    return {d for d in days if d >= start}
+
+
+def _size(table: Table, version: int) -> tuple[int, int]:
+    """Rows and days of a table, from its Delta log and its day column."""
+    import pyarrow as pa
+
+    actions = pa.table(table.delta(version).get_add_actions(flatten=True))
+    return sum(n or 0 for n in actions["num_records"].to_pylist()), len(table.days(version))
+
+
+def _sorted(rows: DataFrame, count: int, by_day: bool) -> DataFrame:
+    """Files of about a million rows, each sorted by entity and time."""
+    files = max(1, round(count / 1_000_000))
+    if by_day:
+        placed = rows.repartitionByRange(files, "day", "entity")
+        return placed.sortWithinPartitions("day", "entity", "ts")
+    placed = rows.coalesce(1) if files == 1 else rows.repartitionByRange(files, "entity")
+    return placed.sortWithinPartitions("entity", "ts")

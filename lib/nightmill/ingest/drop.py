@@ -1,0 +1,118 @@
+"""The files of a drop: found by the data set's path, hashed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from nightmill.config import DataSet
+from nightmill.errors import DataRefused, MachineError
+
+_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One file of a drop."""
+
+    uri: str
+    """Where Spark reads it."""
+    name: str
+    """Path below the raw folder: the name by which a later file of the same name is a correction."""
+    hash: str
+    """SHA-256 of its bytes."""
+    size: int
+    """Bytes."""
+
+
+def find(data_set: DataSet, raw: str, day: date) -> list[RawFile]:
+    """The files of that day's drop, sorted by name; raises DataRefused where there is none."""
+    pattern = data_set.source.path.replace("${raw}", "").replace("{day}", day.isoformat()).lstrip("/")
+    filesystem, root = _open(raw)
+    fixed = pattern.split("*")[0].split("?")[0].split("[")[0].rpartition("/")[0]
+    selector = pafs.FileSelector(f"{root}/{fixed}".rstrip("/"), recursive=True, allow_not_found=True)
+    infos = [i for i in filesystem.get_file_info(selector) if i.type == pafs.FileType.File]
+    prefix = root.rstrip("/") + "/"
+    matching = sorted(
+        (i for i in infos if _matches(i.path.removeprefix(prefix), pattern)), key=lambda info: str(info.path)
+    )
+    if not matching:
+        raise DataRefused(
+            f"no drop of {data_set.name}: no file matches {pattern}",
+            where=f"{raw}/{pattern}",
+            fix="check --raw and --day" if "{day}" in data_set.source.path else "check --raw",
+        )
+    scheme = raw.split("://", 1)[0] + "://" if "://" in raw else "file://"
+    with ThreadPoolExecutor(8) as pool:
+        hashes = pool.map(lambda info: _hash(filesystem, info.path), matching)
+        return [
+            RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, info.size)
+            for info, digest in zip(matching, hashes, strict=True)
+        ]
+
+
+def first_line(file: RawFile, encoding: str) -> str:
+    """The first line of a text file without its line end; empty for an empty file."""
+    filesystem, path = _file(file)
+    with filesystem.open_input_stream(path) as stream:
+        head = b""
+        while b"\n" not in head and (chunk := stream.read(1 << 16)):
+            head += chunk
+    codec = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
+    return head.split(b"\n", 1)[0].decode(codec, errors="replace").rstrip("\r")
+
+
+def parquet_columns(file: RawFile) -> list[str]:
+    """Column names in the file's footer; raises an Arrow error where it is no Parquet file."""
+    import pyarrow.parquet as pq
+
+    filesystem, path = _file(file)
+    return list(pq.read_schema(path, filesystem=filesystem).names)
+
+
+def _file(file: RawFile) -> tuple[pafs.FileSystem, str]:
+    if file.uri.startswith("file://"):
+        return pafs.LocalFileSystem(), file.uri.removeprefix("file://")
+    filesystem, path = pafs.FileSystem.from_uri(file.uri)
+    return filesystem, path
+
+
+def _open(raw: str) -> tuple[pafs.FileSystem, str]:
+    if "://" in raw:
+        filesystem, root = pafs.FileSystem.from_uri(raw)
+        return filesystem, root.rstrip("/")
+    root_path = Path(raw).expanduser().resolve()
+    if not root_path.is_dir():
+        raise DataRefused("there is no folder of raw drops", where=str(root_path), fix="check --raw PATH")
+    return pafs.LocalFileSystem(), str(root_path)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Like a shell: `*` stays within one folder; hidden files and unfinished uploads are not part of a drop."""
+    parts, wanted = name.split("/"), pattern.split("/")
+    visible = not parts[-1].startswith((".", "_"))
+    return visible and len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def _hash(filesystem: pafs.FileSystem, path: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except PermissionError:
+        raise MachineError("no right to read a raw file", where=path, fix="grant read access") from None
+    return digest.hexdigest()
+
+
+def name_groups(pattern: str, name: str) -> dict[str, str] | None:
+    """The named groups of a regular expression over the file's own name, None where it does not match."""
+    found = re.search(pattern, name.rsplit("/", 1)[-1])
+    return {key: value or "" for key, value in found.groupdict().items()} if found else None

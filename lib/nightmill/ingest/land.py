@@ -1,0 +1,164 @@
+"""The stage `land`: a drop's new and corrected files become bronze records."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
+
+from nightmill.config import DataSet
+from nightmill.errors import DataRefused
+from nightmill.ingest.drop import RawFile, find, name_groups
+from nightmill.ingest.read import CORRUPT, frame, layouts
+from nightmill.lake.contract import record_day
+from nightmill.lake.faults import translated
+from nightmill.lake.quarantine import refuse_files
+from nightmill.lake.run import Step
+from nightmill.lake.tables import Lake, Table
+from nightmill.lake.writes import partition_by_day, read, replace
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Landed:
+    """What a drop brought."""
+
+    data_set: str
+    day: date
+    files: int = 0
+    records: int = 0
+    known: int = 0
+    """Files that had landed before with the same content."""
+    corrected: int = 0
+    """Files that replaced an earlier content of the same name."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """File -> why it could not be read; it is in quarantine."""
+    version: int | None = None
+
+
+def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: str, day: date) -> Landed:
+    """Lands the day's drop; files that landed before are skipped, a known name with new content replaces.
+
+    Raises DataRefused where there is no drop, or where no file of it can be read.
+    """
+    result = Landed(data_set.name, day)
+    bronze = lake.table("bronze", data_set.name)
+    files = find(data_set, raw, day)
+    known = _known(spark, bronze)
+    fresh = [f for f in _once(files) if f.hash not in known.values()]
+    result.known = len(files) - len(fresh)
+    result.version = bronze.version()
+    if not fresh:
+        log.info("%s: all %d files of the drop had landed before", data_set.name, len(files))
+        return result
+    groups, result.refused = layouts(data_set, fresh)
+    if not groups and not result.refused:
+        raise DataRefused(f"the drop of {data_set.name} is empty", where=fresh[0].uri, fix="deliver the drop again")
+    records, groups = _count(spark, data_set, groups, result.refused)
+    if result.refused:
+        refuse_files(lake, step, data_set.name, day, [f for f in fresh if f.name in result.refused], result.refused)
+    good = [file for group in groups.values() for file in group]
+    if not good:
+        name, why = next(iter(result.refused.items()))
+        raise DataRefused(
+            f"no file of the drop of {data_set.name} can be read: {why}",
+            where=f"{raw}/{name}",
+            fix="deliver the drop again, or change the data set's source and contract",
+        )
+    if records == 0:
+        raise DataRefused(
+            f"the drop of {data_set.name} holds no record", where=good[0].uri, fix="deliver the drop again"
+        )
+    result.files, result.records = len(good), records
+    result.corrected = sum(file.name in known for file in good)
+    rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good, day)
+    names = ", ".join(_quoted(file.name) for file in good)
+    result.version = replace(
+        rows,
+        bronze,
+        f"_file IN ({names})",
+        step.note(files=len(good)),
+        step.lease,
+        partition_by_day=partition_by_day(records, 1),
+        merge_schema=True,
+    )
+    step.wrote(bronze, result.version)
+    return result
+
+
+def _known(spark: SparkSession, bronze: Table) -> dict[str, str]:
+    """File name -> content hash of everything in bronze."""
+    if not bronze.exists():
+        return {}
+    with translated(bronze.uri):
+        rows = read(spark, bronze).select("_file", "_file_hash").distinct().collect()
+    return {row["_file"]: row["_file_hash"] for row in rows}
+
+
+def _once(files: list[RawFile]) -> list[RawFile]:
+    """Of files with the same content the first by name: the same records under two names land once."""
+    return list({file.hash: file for file in reversed(files)}.values())[::-1]
+
+
+def _count(
+    spark: SparkSession, data_set: DataSet, groups: dict[tuple[str, ...], list[RawFile]], refused: dict[str, str]
+) -> tuple[int, dict[tuple[str, ...], list[RawFile]]]:
+    """Reads everything once; where that fails, file by file, so that one bad file does not stop the others."""
+    if not groups:
+        return 0, groups
+    try:
+        return _records(frame(spark, data_set, groups)), groups
+    except Exception:
+        log.info("%s: reading the drop file by file", data_set.name)
+    total, good = 0, {}
+    for columns, files in groups.items():
+        for file in files:
+            try:
+                total += _records(frame(spark, data_set, {columns: [file]}))
+                good.setdefault(columns, []).append(file)
+            except Exception as error:
+                refused[file.name] = f"cannot be read: {str(error).strip().splitlines()[0][:300]}"
+    return total, good
+
+
+def _records(rows: DataFrame) -> int:
+    # hashing touches every column, so a damaged page shows here and not in the middle of the write
+    counted = rows.agg(F.count("*"), F.max(F.xxhash64(*[F.col(f"`{c}`") for c in rows.columns]))).first()
+    assert counted is not None
+    return int(counted[0])
+
+
+def _with_origin(
+    spark: SparkSession, data_set: DataSet, rows: DataFrame, files: list[RawFile], day: date
+) -> DataFrame:
+    """Adds what says where a record came from, and which silver day it belongs to."""
+    pattern = data_set.source.file_name
+    groups = {file.name: (name_groups(pattern, file.name) or {}) if pattern else {} for file in files}
+    named = sorted({name for found in groups.values() for name in found})
+    schema = StructType([StructField(n, StringType()) for n in ("_path", "_file", "_file_hash", *named)])
+    origins = spark.createDataFrame(
+        [(f.uri, f.name, f.hash, *(groups[f.name].get(n) for n in named)) for f in files], schema
+    )
+    landed_at = F.lit(datetime.now(UTC)).cast("timestamp")
+    joined = (
+        rows.join(F.broadcast(origins), "_path", "left")
+        .drop("_path")
+        .withColumn("_drop_day", F.lit(day))
+        .withColumn("_landed_at", landed_at)
+        .withColumn("day", F.lit(day))
+    )
+    if CORRUPT not in joined.columns:
+        joined = joined.withColumn(CORRUPT, F.lit(None).cast("string"))
+    return joined.withColumn("_record_day", record_day(data_set))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,145 @@
+"""One drop as a Spark frame: the source's own columns, text as text, headers matched by name."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections import defaultdict
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.window import Window
+
+from nightmill.config import DataSet
+from nightmill.errors import DataRefused
+from nightmill.ingest.drop import RawFile, first_line, name_groups, parquet_columns
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+CORRUPT = "_corrupt"
+"""Text of a csv record that has more or fewer fields than its header."""
+_FORBIDDEN = str.maketrans({c: "_" for c in " ,;{}()\n\t="})
+
+
+def layouts(data_set: DataSet, files: list[RawFile]) -> tuple[dict[tuple[str, ...], list[RawFile]], dict[str, str]]:
+    """Files grouped by their column names, and the reason for each file that cannot be read at all."""
+    groups: dict[tuple[str, ...], list[RawFile]] = defaultdict(list)
+    bad: dict[str, str] = {}
+    for file in files:
+        try:
+            columns = _columns(data_set, file)
+            _require(data_set, columns, file)
+        except DataRefused as error:
+            bad[file.name] = error.what
+            continue
+        if columns:
+            groups[columns].append(file)
+    return groups, bad
+
+
+def frame(spark: SparkSession, data_set: DataSet, groups: dict[tuple[str, ...], list[RawFile]]) -> DataFrame:
+    """All records of the files, with `_path`, `_corrupt` (csv) and the columns that file names and numbers give."""
+    parts = [_read(spark, data_set, list(columns), files) for columns, files in groups.items()]
+    union = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
+    for name, text in data_set.source.constants.items():
+        union = union.withColumn(name, F.lit(text))
+    return union
+
+
+def _columns(data_set: DataSet, file: RawFile) -> tuple[str, ...]:
+    source = data_set.source
+    if source.format == "parquet":
+        try:
+            return tuple(parquet_columns(file))
+        except (pa.ArrowException, OSError) as error:
+            raise DataRefused(f"not a readable Parquet file: {str(error).splitlines()[0]}", where=file.name) from None
+    line = first_line(file, source.encoding)
+    fields = _split(line, source.separator)
+    if not any(field.strip() for field in fields):
+        return ()
+    if source.header:
+        names = [field.strip().translate(_FORBIDDEN) for field in fields]
+        doubled = sorted({n for n in names if names.count(n) > 1 or not n})
+        if doubled:
+            raise DataRefused(f"header names column '{doubled[0]}' twice or not at all", where=file.name)
+        return tuple(names)
+    if source.columns is None:
+        return tuple(str(position) for position in range(1, len(fields) + 1))
+    if len(fields) != len(source.columns):
+        raise DataRefused(
+            f"the first record has {len(fields)} fields, the data set names {len(source.columns)} columns",
+            where=file.name,
+        )
+    return tuple(source.columns)
+
+
+def _split(line: str, separator: str) -> list[str]:
+    if separator == "whitespace":
+        return line.split()
+    return next(csv.reader([line], delimiter=separator), [])
+
+
+def _require(data_set: DataSet, columns: tuple[str, ...], file: RawFile) -> None:
+    """Every column of the contract must come from the file, its name, its record numbers or a constant."""
+    if not columns:
+        return
+    source, contract = data_set.source, data_set.contract
+    given = {*columns, *source.constants}
+    if source.row_number:
+        given.add(source.row_number)
+    if source.file_name:
+        groups = name_groups(source.file_name, file.name)
+        if groups is None:
+            raise DataRefused(f"the file's name does not match {source.file_name}", where=file.name)
+        given |= groups.keys()
+    if source.wide:
+        given |= {source.wide.entity, source.wide.value, *([source.wide.position] if source.wide.position else [])}
+    wanted = {*contract.key, *contract.columns}
+    if contract.time:
+        wanted = wanted - {contract.time.column} | {contract.time.index or contract.time.column}
+    for name in sorted(wanted - given):
+        near = difflib.get_close_matches(name, [c for c in columns if c not in wanted], 1, 0.6)
+        hint = f"; it has '{near[0]}'" if near else ""
+        raise DataRefused(f"column '{name}' is missing{hint}", where=file.name)
+
+
+def _read(spark: SparkSession, data_set: DataSet, columns: list[str], files: list[RawFile]) -> DataFrame:
+    source, paths = data_set.source, [file.uri for file in files]
+    if source.format == "parquet":
+        read = spark.read.parquet(*paths)
+    elif source.separator == "whitespace":
+        read = _whitespace(spark, columns, paths, source.encoding)
+    else:
+        schema = StructType([StructField(name, StringType()) for name in [*columns, CORRUPT]])
+        options = {"sep": source.separator, "header": source.header, "encoding": source.encoding, "mode": "PERMISSIVE"}
+        read = spark.read.schema(schema).options(
+            columnNameOfCorruptRecord=CORRUPT, enforceSchema=True, emptyValue="", escape='"', **options
+        ).csv(paths)
+    kept = [F.col(f"`{name}`") for name in read.columns]
+    path = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
+    read = read.select(*kept, F.regexp_replace(path, "^file:/+", "file:///").alias("_path"), *_position(data_set))
+    return _number(read, data_set) if source.row_number else read
+
+
+def _whitespace(spark: SparkSession, columns: list[str], paths: list[str], encoding: str) -> DataFrame:
+    text = spark.read.option("encoding", encoding).text(paths).where(F.trim("value") != "")
+    fields = F.split(F.trim(F.regexp_replace("value", r"\s+", " ")), " ")
+    fits = F.size(fields) == len(columns)
+    named = [F.get(fields, F.lit(i)).alias(name) for i, name in enumerate(columns)]
+    return text.select(*named, F.when(~fits, F.col("value")).alias(CORRUPT))
+
+
+def _position(data_set: DataSet) -> list:
+    if not data_set.source.row_number:
+        return []
+    return [F.col("_metadata.file_block_start").alias("_block"), F.monotonically_increasing_id().alias("_order")]
+
+
+def _number(read: DataFrame, data_set: DataSet) -> DataFrame:
+    """Numbers the records of each file from 1: blocks of a file in order, and the reader's order within a block."""
+    in_file = Window.partitionBy("_path").orderBy("_block", "_order")
+    return read.withColumn(str(data_set.source.row_number), F.row_number().over(in_file)).drop("_block", "_order")

@@ -1,0 +1,1 @@
+"""Delta tables: names, contracts, leases, idempotent writes, pinned reads, lineage."""

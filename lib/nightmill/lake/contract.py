@@ -1,0 +1,52 @@
+"""A data set's contract as Spark expressions: the time of a raw record, its UTC copy and its local day."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from nightmill.config import DataSet
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+TIMELESS = date(1970, 1, 1)
+"""The day of every row of a static table."""
+
+
+def utc_time(data_set: DataSet) -> Column:
+    """`ts` (UTC timestamp) of a raw record; null where its time cannot be read. Expects raw columns by name."""
+    from pyspark.sql import functions as F
+
+    time = data_set.contract.time
+    assert time is not None
+    if time.index is not None and time.start is not None:
+        start = time.start if time.start.tzinfo else time.start.replace(tzinfo=ZoneInfo(time.zone))
+        every = round(time.every.total_seconds() * 1_000_000)
+        index = F.expr(f"try_cast(`{time.index}` AS BIGINT)")
+        micros = F.lit(round(start.timestamp() * 1_000_000)) + (index - 1) * F.lit(every)
+        return F.timestamp_micros(micros)
+    column = F.col(f"`{time.column}`")
+    if time.format:
+        local = F.try_to_timestamp(column.cast("string"), F.lit(time.format))
+    else:
+        local = F.expr(f"try_cast(`{time.column}` AS TIMESTAMP)")
+    return local if time.zone == "UTC" else F.to_utc_timestamp(local, time.zone)
+
+
+def local_day(data_set: DataSet, ts: Column) -> Column:
+    """The local day of a UTC time in the data set's zone."""
+    from pyspark.sql import functions as F
+
+    assert data_set.contract.time is not None
+    return F.to_date(F.from_utc_timestamp(ts, data_set.contract.time.zone))
+
+
+def record_day(data_set: DataSet) -> Column:
+    """The silver day that a bronze record belongs to: its local day, or its drop's day where its time is unreadable."""
+    from pyspark.sql import functions as F
+
+    if data_set.contract.time is None:
+        return F.lit(TIMELESS)
+    return F.coalesce(local_day(data_set, utc_time(data_set)), F.col("_drop_day"))

@@ -1,0 +1,83 @@
+"""The suite's own tables: runs, lineage, metrics, promotions. Append-only, one row an event."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import write_deltalake
+from deltalake.exceptions import CommitFailedError
+
+from nightmill.lake.faults import translated
+from nightmill.lake.tables import Lake
+
+OpsTable = Literal["runs", "lineage", "metrics", "promotions"]
+
+_EVENT = [
+    ("run_id", pa.string()),
+    ("step", pa.string()),
+    ("subject", pa.string()),
+    ("event", pa.string()),
+    ("at", pa.timestamp("us", tz="UTC")),
+    ("day", pa.date32()),
+]
+SCHEMAS: dict[str, pa.Schema] = {
+    "runs": pa.schema(
+        [*_EVENT, ("status", pa.string()), ("detail", pa.string()), ("host", pa.string()), ("pid", pa.int64())]
+        + [("nightmill", pa.string())]
+    ),
+    "lineage": pa.schema([*_EVENT, ("direction", pa.string()), ("table", pa.string()), ("version", pa.int64())]),
+    "metrics": pa.schema(
+        [*_EVENT, ("metric", pa.string()), ("of", pa.string()), ("horizon", pa.int64()), ("value", pa.float64())]
+        + [("model_version", pa.int64()), ("samples", pa.int64())]
+    ),
+    "promotions": pa.schema(
+        [*_EVENT, ("model_version", pa.int64()), ("replaced", pa.int64()), ("reason", pa.string())]
+    ),
+}
+
+
+def append(lake: Lake, name: OpsTable, rows: list[dict[str, Any]]) -> None:
+    """Appends events; `day` is the event's UTC day unless a row says another. Several writers at once are fine."""
+    if not rows:
+        return
+    table = lake.table("ops", name)
+    for row in rows:
+        row.setdefault("day", row["at"].date())
+    data = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
+    for attempt in range(8):
+        try:
+            with translated(table.uri):
+                write_deltalake(table.uri, data, mode="append", storage_options=lake.storage_options or None)
+            return
+        except CommitFailedError:
+            if attempt == 7:
+                raise
+            time.sleep(0.05 * 2**attempt)
+
+
+def events(lake: Lake, name: OpsTable, **equal: Any) -> list[dict[str, Any]]:
+    """Events in order of time that match, each (run, step, subject, event) once; empty before the first."""
+    table = lake.table("ops", name)
+    if not table.exists():
+        return []
+    condition = None
+    for column, value in equal.items():
+        one = pc.field(column) == value
+        condition = one if condition is None else condition & one
+    rows = table.delta().to_pyarrow_table(filters=condition).to_pylist()
+    unique = {(r["run_id"], r["step"], r["subject"], r["event"]): r for r in rows}
+    return sorted(unique.values(), key=lambda r: r["at"])
+
+
+def unfinished(lake: Lake, subject: str) -> list[dict[str, Any]]:
+    """Steps of a subject that started and never ended."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in events(lake, "runs", subject=subject):
+        if row["event"] == "started":
+            found[row["run_id"], row["step"]] = row
+        else:
+            found.pop((row["run_id"], row["step"]), None)
+    return list(found.values())

@@ -1,0 +1,76 @@
+"""Writes by Spark: whole days are replaced in one Delta commit, which notes its run and its inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from nightmill.lake.faults import translated
+from nightmill.lake.lease import Lease
+from nightmill.lake.tables import Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+ROWS_PER_DAY_PARTITION = 1_000_000
+
+
+def read(spark: SparkSession, table: Table, version: int | None = None) -> DataFrame:
+    """The table as Spark sees it, pinned at a version."""
+    reader = spark.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    table.delta(version)  # a missing or unreadable table is refused with a clear error, before Spark tries
+    with translated(table.uri):
+        return reader.load(table.uri)
+
+
+def replace(
+    frame: DataFrame,
+    table: Table,
+    condition: str,
+    note: dict[str, Any],
+    lease: Lease,
+    *,
+    partition_by_day: bool = False,
+    merge_schema: bool = False,
+) -> int:
+    """Replaces the rows that meet `condition` by `frame` in one commit and returns the new version.
+
+    Every row of `frame` must meet the condition. `note` (run, step, inputs) is kept with the commit.
+    """
+    first = not table.exists()
+    writer = frame.write.format("delta").mode("overwrite").option("userMetadata", json.dumps(note, default=str))
+    if first:
+        writer = writer.partitionBy("day") if partition_by_day else writer
+    else:
+        writer = writer.option("replaceWhere", condition)
+        if merge_schema:
+            writer = writer.option("mergeSchema", "true")
+    lease.verify()
+    with translated(table.uri):
+        writer.save(table.uri)
+    version = table.version()
+    assert version is not None
+    return version
+
+
+def days_condition(days: Iterable[date], column: str = "day") -> str:
+    """SQL condition that holds for exactly these days; runs of days become ranges, so the text stays short."""
+    ranges: list[list[date]] = []
+    for day in sorted(days):
+        if ranges and (day - ranges[-1][1]).days == 1:
+            ranges[-1][1] = day
+        else:
+            ranges.append([day, day])
+    parts = [
+        f"{column} = DATE'{a}'" if a == b else f"{column} BETWEEN DATE'{a}' AND DATE'{b}'" for a, b in ranges
+    ]
+    return " OR ".join(parts) or "false"
+
+
+def partition_by_day(rows: int, days: int) -> bool:
+    """Whether a new table of that size is worth partitioning by day."""
+    return days > 0 and rows / days >= ROWS_PER_DAY_PARTITION

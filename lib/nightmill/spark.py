@@ -1,0 +1,105 @@
+"""The one place that builds a Spark session."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightmill.config.environment import Environment
+from nightmill.errors import MachineError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # the hand-off reads Parquet files itself, so rows are never masked by a deletion vector
+    "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.schema.autoMerge.enabled": "false",
+}
+_DEFAULTS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+}
+_LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+
+
+def session(environment: Environment, app: str = "nightmill") -> SparkSession:
+    """The session of this process, started on first use; raises MachineError where Java or Delta is missing."""
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit has started the JVM and read its own settings
+    settings = {**_DEFAULTS, **_DELTA, "spark.sql.shuffle.partitions": str(environment.spark.shuffle_partitions)}
+    if not submitted:
+        from nightmill.java import require_java
+
+        require_java()
+        settings["spark.driver.memory"] = environment.spark.memory
+        if (environment.spark.master or "local[*]").startswith("local"):
+            settings |= _LOCAL
+    settings |= environment.spark.settings
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(app)
+    if environment.spark.master and not submitted:
+        builder = builder.master(environment.spark.master)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    log = Path(tempfile.gettempdir()) / f"nightmill-{os.getuid()}" / f"spark-{os.getpid()}.log"
+    try:
+        with _output_to(log):
+            started = builder.getOrCreate()
+    except Exception as error:
+        raise MachineError(
+            f"Spark did not start: {str(error).splitlines()[0]}", where=str(log), fix="run `nightmill doctor`"
+        ) from error
+    _require_delta(started)
+    return started
+
+
+def _require_delta(started: SparkSession) -> None:
+    try:
+        started._jvm.java.lang.Class.forName(  # type: ignore[union-attr]
+            _DELTA["spark.sql.extensions"], False, started._jvm.Thread.currentThread().getContextClassLoader()
+        )
+    except Exception:
+        started.stop()
+        raise MachineError(
+            "Spark does not find Delta Lake's classes",
+            where="Spark's class path",
+            fix="locally run `make setup`; on a cluster add --packages io.delta:delta-spark_4.2_2.13:4.4.0",
+        ) from None
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """The JVM inherits standard output and error of this moment: its start-up notes go to a file, not to the user."""
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, descriptor in enumerate(saved, start=1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
