@@ -32,8 +32,9 @@ class Document:
         walked: Location = ()
         node: Any = self.data
         for part in location:
-            if isinstance(node, Mapping) and part in node or isinstance(node, list) and part in range(len(node)):
-                node = node[part]  # type: ignore[index]
+            inside = isinstance(node, Mapping) and part in node
+            if inside or (isinstance(node, list) and part in range(len(node))):
+                node = node[part]
                 walked += (part,)
         while walked and walked not in self.places:
             walked = walked[:-1]
@@ -54,19 +55,27 @@ class Document:
         data: Any = value
         for part in reversed(location):
             data = {part: data}
-        return Document(self.path, data, {location: f"--set {dotted}"}).merged_over(self)
+        new = [location[:length] for length in range(1, len(location)) if not self._is_mapping(location[:length])]
+        places: dict[Location, str] = {at: f"--set {dotted}" for at in (*new, location)}
+        return Document(self.path, data, places).merged_over(self)
 
     def check(self, model: type[Checked]) -> Checked:
         """The typed model of this document; raises ConfigError naming every wrong key with its place."""
         try:
             return model.model_validate(self.data)
         except ValidationError as error:
-            problems = [self._problem(model, item) for item in error.errors()]
+            problems = [self._problem(model, item) for item in _told(model, error.errors())]
         raise ConfigError(
             "\n".join(f"{place}: {text}" for place, text, _ in problems),
             where=problems[0][0],
             fix=problems[0][2],
         ) from None
+
+    def _is_mapping(self, location: Location) -> bool:
+        node: Any = self.data
+        for part in location:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        return isinstance(node, Mapping)
 
     def _problem(self, model: type[BaseModel], item: Any) -> tuple[str, str, str]:
         location, name = item["loc"], str(item["loc"][-1]) if item["loc"] else ""
@@ -74,15 +83,43 @@ class Document:
         place = self.place(location)
         if item["type"] == "extra_forbidden":
             known = _keys_at(model, location[:-1])
-            near = difflib.get_close_matches(name, known, 1, 0.5)
+            near = _nearest(name, known)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             fix = f"write '{near[0]}'" if near else f"known keys: {', '.join(known)}"
             return place, f"unknown key '{name}' in {inside}{hint}", fix
+        if item["type"] == "missing" and isinstance(location[-1], int):
+            return place, f"{inside} needs {location[-1] + 1} values", f"write all values of '{location[-2]}'"
         if item["type"] == "missing":
             return place, f"key '{name}' is missing in {inside}", f"add '{name}:'"
-        message = item["msg"].removeprefix("Value error, ")
         shown = ".".join(str(part) for part in location) or "the file"
+        if item["type"] == "union_tag_invalid":
+            tag, known = item["ctx"]["tag"], [word.strip(" '") for word in item["ctx"]["expected_tags"].split(",")]
+            near = _nearest(tag, known)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            fix = f"write '{near[0]}'" if near else f"known: {', '.join(known)}"
+            return place, f"{shown}: there is no '{tag}'{hint}", fix
+        if item["type"] == "union_tag_not_found":
+            key = item["ctx"]["discriminator"].strip("'")
+            return place, f"key '{key}' is missing in {shown}", f"add '{key}:'"
+        message = item["msg"].removeprefix("Value error, ")
         return place, f"{shown}: {message}", "docs/reference.md lists every key, its type and its default"
+
+
+def _told(model: type[BaseModel], errors: list[Any]) -> list[Any]:
+    """Unknown keys first, and without the missing keys that they were meant to be."""
+    unknown = [item for item in errors if item["type"] == "extra_forbidden"]
+    others = [item for item in errors if item["type"] != "extra_forbidden"]
+    meant = {
+        (*item["loc"][:-1], near)
+        for item in unknown
+        for near in _nearest(item["loc"][-1], _keys_at(model, item["loc"][:-1]))
+    }
+    return unknown + [item for item in others if item["type"] != "missing" or item["loc"] not in meant]
+
+
+def _nearest(name: Any, known: list[str]) -> list[str]:
+    """The known name that was probably meant, if any."""
+    return difflib.get_close_matches(str(name), known, 1, 0.5)
 
 
 def read(path: Path) -> Document:
@@ -91,15 +128,17 @@ def read(path: Path) -> Document:
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> Document:
-    if path in seen:
-        raise ConfigError("extends goes in a circle", where=" -> ".join(map(str, (*seen, path))))
+    if path.resolve() in [former.resolve() for former in seen]:
+        circle = " -> ".join(map(str, (*seen, path)))
+        raise ConfigError("extends goes in a circle", where=circle, fix="take one extends: out")
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", where=str(seen[-1]) if seen else "") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: {error.reason}", where=str(path)) from None
+        reason = f"{path} is not UTF-8 text: {error.reason} at byte {error.start}"
+        raise ConfigError(reason, where=str(path), fix="save the file as UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -107,13 +146,19 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Document:
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path}: expected `key: value` lines", where=str(path))
     document = Document(path, {})
-    document.data = _construct(node, (), document)
+    try:
+        document.data = _construct(node, (), document)
+    except RecursionError:
+        raise ConfigError(f"{path}: an alias leads back into itself", where=str(path), fix="write it out") from None
+    where = document.place(["extends"])
     extends = document.data.pop("extends", None)
     if extends is None:
         return document
-    parent = (path.parent / str(extends)).with_suffix(".yaml").resolve()
+    name = str(extends) if str(extends).endswith((".yaml", ".yml")) else f"{extends}.yaml"
+    parent = (path.parent / name).resolve()
     if not parent.is_file():
-        raise ConfigError(f"extends names '{extends}', but there is no {parent}", where=document.place(["extends"]))
+        fix = f"name a file by its path from {path.parent}"
+        raise ConfigError(f"extends names '{extends}', but there is no {parent}", where=where, fix=fix)
     return document.merged_over(_read(parent, (*seen, path)))
 
 
@@ -130,7 +175,15 @@ def _construct(node: yaml.Node, at: Location, document: Document) -> Any:
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*at, index), document) for index, item in enumerate(node.value)]
-    return yaml.safe_load(yaml.serialize(node)) if node.tag != "tag:yaml.org,2002:str" else node.value
+    if node.tag == "tag:yaml.org,2002:str":
+        return node.value
+    try:
+        return yaml.safe_load(yaml.serialize(node))
+    except (yaml.YAMLError, ValueError):  # a tag of its own, or a date that does not exist
+        place = f"{document.path}:{node.start_mark.line + 1}"
+        kind = node.tag.rpartition(":")[2]
+        fix = "put it into quotes if it is a text"
+        raise ConfigError(f"{place}: '{node.value}' is no {kind}", where=place, fix=fix) from None
 
 
 def _merge(base: Any, over: Any) -> Any:
@@ -140,9 +193,11 @@ def _merge(base: Any, over: Any) -> Any:
 
 
 def _replaced(location: Location, over: Any, base: Any) -> bool:
-    """Whether `over` puts another value where `base` had `location`."""
+    """Whether `over` puts another value where `base` had `location`, or above it."""
     for part in location:
-        if not isinstance(over, dict) or part not in over:
+        if not isinstance(over, dict):
+            return True
+        if part not in over:
             return False
         over, base = over[part], base[part] if isinstance(base, dict) else None
     return not (isinstance(over, dict) and isinstance(base, dict))

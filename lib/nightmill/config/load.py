@@ -6,8 +6,8 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +29,8 @@ class Configuration:
     folder: Path
     environment: Environment
     overrides: tuple[tuple[str, str], ...] = ()
+    documents: dict[str, Document] = field(default_factory=dict, compare=False, repr=False)
+    """The use cases read so far, by name: an error found later still knows their lines."""
 
     @classmethod
     def load(
@@ -40,6 +42,8 @@ class Configuration:
         lake: str | None = None,
     ) -> Configuration:
         """The folder given, `$NIGHTMILL_CONF`, `./conf`, or the one beside the sources; `env` is a name or a file."""
+        if folder is not None and not folder.is_dir():
+            raise ConfigError("there is no configuration folder", where=str(folder), fix="check --conf PATH")
         folder = folder or find_folder()
         overrides = tuple(_split(item) for item in sets)
         path = Path(env) if env.endswith((".yaml", ".yml")) else folder / "env" / f"{env}.yaml"
@@ -49,7 +53,7 @@ class Configuration:
         document = _override(read(path), Environment, overrides)
         for key, value in (("raw", raw), ("lake", lake)):
             if value is not None:
-                document = document.with_value(key, json.dumps(value))
+                document = document.with_value(key, json.dumps(value, ensure_ascii=False))
         for key, _ in overrides:
             owners = [*Environment.model_fields, *UseCase.model_fields, *DataSet.model_fields]
             if key.split(".")[0] not in owners:
@@ -73,18 +77,17 @@ class Configuration:
 
     def use_case(self, name: str) -> UseCase:
         """The use case of that name, or of a YAML file; raises ConfigError with the nearest name."""
-        path = self._path(name, self.use_case_names())
-        return self._read(path, UseCase, f"{path.resolve().parent.name}/{path.stem}")
+        return self._read(self._path(name, "use case", self.use_case_names()), UseCase)
 
     def data_set(self, name: str) -> DataSet:
         """The data set `data/city/traffic`; its tables are named city/traffic."""
-        path = self._path(name, self.data_set_names())
-        return self._read(path, DataSet, f"{path.resolve().parent.name}/{path.stem}")
+        return self._read(self._path(name, "data set", self.data_set_names()), DataSet)
 
     def inputs(self, use_case: UseCase) -> dict[str, DataSet]:
         """The data sets of a use case by the names of its inputs; checks the columns that the use case names."""
         found = {name: self.data_set(item.from_) for name, item in use_case.inputs.items()}
-        _check_columns(use_case, found)
+        document = self.documents.get(use_case.name)
+        _check_columns(use_case, found, document or Document(Path(f"conf/{use_case.name}.yaml"), {}))
         return found
 
     def raw(self) -> str:
@@ -93,25 +96,29 @@ class Configuration:
             raise ConfigError("no folder of raw drops is given", fix="pass --raw PATH, or set raw: in the environment")
         return self.environment.raw.rstrip("/")
 
-    def _path(self, name: str, known: list[str]) -> Path:
+    def _path(self, name: str, kind: str, known: list[str]) -> Path:
         if name.endswith((".yaml", ".yml")):
             path = Path(name)
             if not path.is_file():
-                raise ConfigError(f"there is no file {name}")
+                raise ConfigError(f"there is no file {name}", where=name, fix=f"name a {kind}, or the path of its file")
             return path
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.4)
-            kind = "data set" if name.startswith(DATA) else "use case"
             fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
             raise ConfigError(f"there is no {kind} '{name}'", where=str(self.folder), fix=fix)
         return self.folder / f"{name}.yaml"
 
-    def _read(self, path: Path, model: type[Named], name: str) -> Named:
+    def _read(self, path: Path, model: type[Named]) -> Named:
+        name = f"{path.resolve().parent.name}/{path.stem}"
         document = _override(read(path), model, self.overrides)
         if "name" in document.data:
-            raise ConfigError("a file's name is its place; remove the key 'name'", where=document.place(["name"]))
+            where = document.place(["name"])
+            raise ConfigError("a file's name is its place", where=where, fix="remove the key 'name'")
         document.data["name"] = name
-        return document.check(model)
+        checked = document.check(model)
+        if model is UseCase:
+            self.documents[name] = document
+        return checked
 
 
 def find_folder() -> Path:
@@ -146,24 +153,33 @@ def _override(document: Document, model: type[Options], overrides: tuple[tuple[s
     return document
 
 
-def _check_columns(use_case: UseCase, inputs: dict[str, DataSet]) -> None:
-    series = inputs[next(iter(use_case.inputs))]
+def _check_columns(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
+    first = next(iter(use_case.inputs))
+    series = inputs[first]
     if series.contract.time is None:
-        raise ConfigError(f"{use_case.name}: its first input {series.name} has no time, so it is no series")
+        what = f"{use_case.name}: its first input {series.name} has no time, so it is no series"
+        raise ConfigError(what, where=document.place(["inputs", first]), fix="put an input with contract.time first")
     columns = sorted({*series.contract.columns, *series.contract.key})
-    named = [use_case.target.column] if use_case.target.column else []
-    for feature in use_case.features:
-        if feature.kind == "columns":
-            named += feature.of
-        elif feature.kind in ("neighbours", "network_mean"):
-            named.append(feature.of)  # type: ignore[arg-type]
-    for item in use_case.inputs.values():
-        named += [item.by] if item.by else []
-    for name in named:
+    for name, location in _named_columns(use_case):
         if name not in columns:
             near = difflib.get_close_matches(name, columns, 1, 0.5)
             raise ConfigError(
                 f"{use_case.name}: data set {series.name} has no column '{name}'",
-                where=f"conf/{use_case.name}.yaml",
+                where=document.place(location),
                 fix=f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(columns)}",
             )
+
+
+def _named_columns(use_case: UseCase) -> Iterator[tuple[str, tuple[Hashable, ...]]]:
+    """Columns of the series that a use case names, and where."""
+    if use_case.target.column:
+        yield use_case.target.column, ("target", "column")
+    for number, feature in enumerate(use_case.features):
+        at = ("features", number, feature.kind, "of")
+        if feature.kind == "columns":
+            yield from ((name, (*at, place)) for place, name in enumerate(feature.of))
+        elif feature.kind in ("neighbours", "network_mean"):
+            yield str(feature.of), at
+    for name, item in use_case.inputs.items():
+        if item.by:
+            yield item.by, ("inputs", name, "by")

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from nightmill.features.stage import Inputs
 
 
-def names(feature: Calendar) -> list[str]:
-    """minute_of_day, minute_of_week, weekday, weekend, holiday: those asked for."""
-    return list(feature.of)
-
-
 def add(feature: Calendar, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Adds the columns from `ts` in the zone of the series."""
     time = inputs.time

@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from nightmill.features.stage import Inputs
 
 
-def names(feature: Columns) -> list[str]:
-    """The columns' own names."""
-    return list(feature.of)
-
-
 def add(feature: Columns, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Nothing to add: they are in the series."""
     return rows

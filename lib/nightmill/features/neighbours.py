@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from nightmill.config.features import Neighbours
+from nightmill.features.names import names_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from nightmill.features.stage import Inputs
-
-
-def names(feature: Neighbours) -> list[str]:
-    """`speed_out`, `speed_in`, `speed_two_hops`: those asked for."""
-    return [f"{feature.of}_{way}" for way in feature.along]
 
 
 def add(feature: Neighbours, rows: DataFrame, inputs: Inputs) -> DataFrame:
@@ -29,7 +25,7 @@ def add(feature: Neighbours, rows: DataFrame, inputs: Inputs) -> DataFrame:
     graph = graph.where("weight > 0 AND source <> target")
     values = rows.select("ts", F.col(f"`{node}`").cast("string").alias("_neighbour"), F.col(f"`{feature.of}`").alias("_v"))
     values = values.where("_v IS NOT NULL")
-    for way, name in zip(feature.along, names(feature), strict=True):
+    for way, name in zip(feature.along, names_of(feature), strict=True):
         edges = _edges(graph, way)
         means = (
             values.join(F.broadcast(edges), "_neighbour")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from nightmill.config.features import NetworkMean
+from nightmill.features.names import names_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -14,12 +15,7 @@ if TYPE_CHECKING:
     from nightmill.features.stage import Inputs
 
 
-def names(feature: NetworkMean) -> list[str]:
-    """`speed_mean`."""
-    return [f"{feature.of}_mean"]
-
-
 def add(feature: NetworkMean, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Adds the mean at each time."""
-    means = rows.groupBy("ts").agg(F.avg(f"`{feature.of}`").alias(names(feature)[0]))
+    means = rows.groupBy("ts").agg(F.avg(f"`{feature.of}`").alias(names_of(feature)[0]))
     return rows.join(F.broadcast(means), "ts", "left")

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from nightmill.config import DataSet, Time, UseCase, digest
 from nightmill.errors import DataRefused
 from nightmill.features import calendar, columns, neighbours, network_mean
-from nightmill.features.target import add_target
+from nightmill.features.names import feature_names
+from nightmill.features.target import add_target, extra_names
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 from nightmill.lake.writes import days_condition, partition_by_day, read, replace
@@ -29,7 +30,7 @@ KINDS: dict[str, ModuleType] = {
     "neighbours": neighbours,
     "network_mean": network_mean,
 }
-"""Kind -> its file. Each has names(feature) -> columns and add(feature, rows, inputs) -> rows."""
+"""Kind -> its file. Each has add(feature, rows, inputs) -> rows with the columns of `names.names_of`."""
 
 
 @dataclass
@@ -86,12 +87,6 @@ class Engineered:
     version: int | None
 
 
-def feature_names(use_case: UseCase) -> list[str]:
-    """Columns that the model sees, in order."""
-    found = [name for feature in use_case.features for name in KINDS[feature.kind].names(feature)]
-    return list(dict.fromkeys(found))
-
-
 def engineer(
     spark: SparkSession, lake: Lake, step: Step, use_case: UseCase, data_sets: dict[str, DataSet], days: set[date]
 ) -> Engineered:
@@ -119,7 +114,7 @@ def engineer(
         "entity",
         F.col("ts").cast("timestamp"),
         F.col("day"),
-        *[F.col(f"`{name}`").cast("float").alias(name) for name in names],
+        *[F.col(f"`{name}`").cast("float").alias(name) for name in dict.fromkeys([*names, *extra_names(use_case)])],
         F.col("target").cast("float").alias("target"),
     )
     count, many = _size(tables[next(iter(tables))], versions[next(iter(tables))])

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from nightmill.features.stage import Inputs
 
 
+AGE = "age"
+"""Steps that an entity has lived at a row, the row included: what the mean-life baseline needs. Only for lives."""
+
+
+def extra_names(use_case: UseCase) -> list[str]:
+    """Columns that gold has beside features and target."""
+    return [AGE] if use_case.target.remaining_life else []
+
+
 def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Adds `target`, null where it is not known: filled values are inputs, never truth."""
     life = use_case.target.remaining_life
@@ -22,6 +31,7 @@ def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
         value = F.col(f"`{use_case.target.column}`")
         return rows.withColumn("target", F.when(~F.col("_filled"), value))
     rows = _until(rows, inputs, life.until) if life.until else _rest(rows, inputs, str(life.rest))
+    rows = rows.withColumn(AGE, _steps(inputs, F.col("ts"), F.col("_born")) + 1).drop("_born")
     return rows.withColumn("target", F.least(F.col("target"), F.lit(life.cap)) if life.cap else F.col("target"))
 
 
@@ -37,9 +47,15 @@ def _until(rows: DataFrame, inputs: Inputs, name: str) -> DataFrame:
         events.select(F.col("_e").alias("entity"), F.col("_at").alias("ts"), "_at"), allowMissingColumns=True
     )
     ahead = Window.partitionBy("entity").orderBy("ts").rangeBetween(Window.currentRow, Window.unboundedFollowing)
+    before = Window.partitionBy("entity").orderBy("ts").rangeBetween(Window.unboundedPreceding, -1)
+    every = round(inputs.time.every.total_seconds())
     following = F.first("_at", ignorenulls=True).over(ahead)
+    repaired = F.last("_at", ignorenulls=True).over(before) + F.make_dt_interval(secs=F.lit(every))
+    first = F.min("ts").over(Window.partitionBy("entity"))
     return (
-        marked.withColumn("target", _steps(inputs, following, F.col("ts")))
+        marked.select(
+            "*", _steps(inputs, following, F.col("ts")).alias("target"), F.coalesce(repaired, first).alias("_born")
+        )
         .where(F.col("_at").isNull())
         .drop("_at")
     )
@@ -48,7 +64,7 @@ def _until(rows: DataFrame, inputs: Inputs, name: str) -> DataFrame:
 def _rest(rows: DataFrame, inputs: Inputs, name: str) -> DataFrame:
     """Steps until the entity's last row, and those that a static input says remained after it."""
     rest = inputs.static(name).select(F.col("entity").alias("_e"), F.col("remaining").alias("_remaining"))
-    last = F.max("ts").over(Window.partitionBy("entity"))
+    last, first = (f("ts").over(Window.partitionBy("entity")) for f in (F.max, F.min))
     joined = rows.join(F.broadcast(rest), F.col("_e") == F.col("entity"), "left")
     steps = _steps(inputs, last, F.col("ts")) + F.coalesce("_remaining", F.lit(0))
-    return joined.withColumn("target", steps).drop("_e", "_remaining")
+    return joined.select("*", steps.alias("target"), first.alias("_born")).drop("_e", "_remaining")

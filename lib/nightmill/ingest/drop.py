@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import pyarrow.fs as pafs
 
 from nightmill.config import DataSet
 from nightmill.errors import DataRefused, MachineError
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 4 << 20
 
@@ -28,8 +31,26 @@ class RawFile:
     """Path below the raw folder: the name by which a later file of the same name is a correction."""
     hash: str
     """SHA-256 of its bytes."""
-    size: int
-    """Bytes."""
+    day: date
+    """Day of the drop."""
+
+
+def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
+    """The files of these days' drops; raises DataRefused where there is none at all, and logs the days without."""
+    if "{day}" not in data_set.source.path:
+        return find(data_set, raw, max(days))
+    found: list[RawFile] = []
+    refused: DataRefused | None = None
+    for day in days:
+        try:
+            found += find(data_set, raw, day)
+        except DataRefused as error:
+            refused = error
+            if len(days) > 1:
+                log.warning("%s", error.what)
+    if refused is not None and not found:
+        raise refused
+    return found
 
 
 def find(data_set: DataSet, raw: str, day: date) -> list[RawFile]:
@@ -53,7 +74,7 @@ def find(data_set: DataSet, raw: str, day: date) -> list[RawFile]:
     with ThreadPoolExecutor(8) as pool:
         hashes = pool.map(lambda info: _hash(filesystem, info.path), matching)
         return [
-            RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, info.size)
+            RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, day)
             for info, digest in zip(matching, hashes, strict=True)
         ]
 

@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import DateType, StringType, StructField, StructType
 
 from nightmill.config import DataSet
 from nightmill.errors import DataRefused
-from nightmill.ingest.drop import RawFile, find, name_groups
+from nightmill.ingest.drop import RawFile, find_days, name_groups
 from nightmill.ingest.read import CORRUPT, frame, layouts
 from nightmill.lake.contract import record_day
 from nightmill.lake.faults import translated
@@ -32,7 +32,7 @@ class Landed:
     """What a drop brought."""
 
     data_set: str
-    day: date
+    days: list[date]
     files: int = 0
     records: int = 0
     known: int = 0
@@ -44,14 +44,14 @@ class Landed:
     version: int | None = None
 
 
-def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: str, day: date) -> Landed:
-    """Lands the day's drop; files that landed before are skipped, a known name with new content replaces.
+def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: str, days: list[date]) -> Landed:
+    """Lands the drops of these days; files that landed before are skipped, a known name with new content replaces.
 
     Raises DataRefused where there is no drop, or where no file of it can be read.
     """
-    result = Landed(data_set.name, day)
+    result = Landed(data_set.name, days)
     bronze = lake.table("bronze", data_set.name)
-    files = find(data_set, raw, day)
+    files = find_days(data_set, raw, days)
     known = _known(spark, bronze)
     fresh = [f for f in _once(files) if f.hash not in known.values()]
     result.known = len(files) - len(fresh)
@@ -64,7 +64,7 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
         raise DataRefused(f"the drop of {data_set.name} is empty", where=fresh[0].uri, fix="deliver the drop again")
     records, groups = _count(spark, data_set, groups, result.refused)
     if result.refused:
-        refuse_files(lake, step, data_set.name, day, [f for f in fresh if f.name in result.refused], result.refused)
+        refuse_files(lake, step, data_set.name, [f for f in fresh if f.name in result.refused], result.refused)
     good = [file for group in groups.values() for file in group]
     if not good:
         name, why = next(iter(result.refused.items()))
@@ -79,7 +79,7 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
         )
     result.files, result.records = len(good), records
     result.corrected = sum(file.name in known for file in good)
-    rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good, day)
+    rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good)
     names = ", ".join(_quoted(file.name) for file in good)
     result.version = replace(
         rows,
@@ -87,7 +87,7 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
         f"_file IN ({names})",
         step.note(files=len(good)),
         step.lease,
-        partition_by_day=partition_by_day(records, 1),
+        partition_by_day=partition_by_day(records, len({f.day for f in good})),
         merge_schema=True,
     )
     step.wrote(bronze, result.version)
@@ -136,24 +136,22 @@ def _records(rows: DataFrame) -> int:
     return int(counted[0])
 
 
-def _with_origin(
-    spark: SparkSession, data_set: DataSet, rows: DataFrame, files: list[RawFile], day: date
-) -> DataFrame:
+def _with_origin(spark: SparkSession, data_set: DataSet, rows: DataFrame, files: list[RawFile]) -> DataFrame:
     """Adds what says where a record came from, and which silver day it belongs to."""
     pattern = data_set.source.file_name
     groups = {file.name: (name_groups(pattern, file.name) or {}) if pattern else {} for file in files}
     named = sorted({name for found in groups.values() for name in found})
-    schema = StructType([StructField(n, StringType()) for n in ("_path", "_file", "_file_hash", *named)])
+    texts = [StructField(n, StringType()) for n in ("_path", "_file", "_file_hash", *named)]
     origins = spark.createDataFrame(
-        [(f.uri, f.name, f.hash, *(groups[f.name].get(n) for n in named)) for f in files], schema
+        [(f.uri, f.name, f.hash, *(groups[f.name].get(n) for n in named), f.day) for f in files],
+        StructType([*texts, StructField("_drop_day", DateType())]),
     )
     landed_at = F.lit(datetime.now(UTC)).cast("timestamp")
     joined = (
         rows.join(F.broadcast(origins), "_path", "left")
         .drop("_path")
-        .withColumn("_drop_day", F.lit(day))
         .withColumn("_landed_at", landed_at)
-        .withColumn("day", F.lit(day))
+        .withColumn("day", F.col("_drop_day"))
     )
     if CORRUPT not in joined.columns:
         joined = joined.withColumn(CORRUPT, F.lit(None).cast("string"))

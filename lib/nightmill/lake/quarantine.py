@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 from deltalake import write_deltalake
@@ -33,21 +33,30 @@ SCHEMA = pa.schema(
 
 
 
-def refuse_files(
-    lake: Lake, step: Step, name: str, day: date, files: Sequence[Any], reasons: dict[str, str]
-) -> None:
-    """Replaces the quarantined files of this drop day by these; a rerun leaves one row per file."""
+class RefusedFile(Protocol):
+    """What the quarantine notes of a file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def day(self) -> date: ...
+
+
+def refuse_files(lake: Lake, step: Step, name: str, files: Sequence[RefusedFile], reasons: dict[str, str]) -> None:
+    """Notes whole files that cannot be read; a rerun replaces their rows, so each stands once."""
     table = lake.table("quarantine", name)
     rows = [
         {
-            "day": day,
+            "day": file.day,
             "stage": "land",
             "rule": "unreadable_file",
             "reason": reasons[file.name],
             "original": None,
             "_file": file.name,
             "_file_hash": file.hash,
-            "_drop_day": day,
+            "_drop_day": file.day,
             "run_id": step.run_id,
         }
         for file in files
@@ -58,7 +67,7 @@ def refuse_files(
     with translated(table.uri):
         if table.exists():
             names = ", ".join("'" + row["_file"].replace("'", "''") + "'" for row in rows)
-            condition = f"stage = 'land' AND _drop_day = DATE '{day}' AND _file IN ({names})"
+            condition = f"stage = 'land' AND _file IN ({names})"
             write_deltalake(table.uri, data, mode="overwrite", predicate=condition, **options)
         else:
             write_deltalake(table.uri, data, mode="append", **options)

@@ -1,0 +1,119 @@
+# Nightmill: `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+# A Spark or Python that the shell is set up for must not stand in for the one of .venv.
+unexport SPARK_HOME SPARK_CONF_DIR SPARK_REMOTE SPARK_DIST_CLASSPATH SPARK_SUBMIT_OPTS
+unexport PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_DRIVER_PYTHON_OPTS PYSPARK_SUBMIT_ARGS
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP NIGHTMILL_CONF
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+SUITABLE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+# Only asked for while there is no .venv; PYTHON=... overrides it.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+
+# Where the published data sets lie, for `make backtest`.
+RAW ?= ../shared/data
+USE_CASES ?= city/traffic_los_loop factory/turbofan_fd001
+# Further arguments, as in `make test ARGS="-k lease"`.
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/.jars ## install everything into .venv (once; demo and test do it too)
+
+.PHONY: demo
+demo: setup ## simulate a small city and plant, and run two nights on them
+	@$(BIN)/nightmill demo $(ARGS)
+
+.PHONY: test
+test: setup ## run the tests
+	@$(BIN)/pytest -m "not slow and not gpu" $(ARGS)
+
+.PHONY: test-slow
+test-slow: setup ## run the long tests too
+	@$(BIN)/pytest -m "not gpu" $(ARGS)
+
+.PHONY: test-gpu
+test-gpu: setup ## run the tests that need a GPU
+	@$(BIN)/pytest -m gpu $(ARGS)
+
+.PHONY: check
+check: setup ## format, lint, types, import contract, generated reference
+	@$(BIN)/ruff format --check --quiet . || { echo "fix: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m nightmill.config.reference --check docs/reference.md
+
+.PHONY: format
+format: setup ## format the code, mend what lint can mend, regenerate docs/reference.md
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/python -m nightmill.config.reference docs/reference.md
+
+.PHONY: backtest
+backtest: setup ## backtest on the published data sets in RAW, results into docs/results/
+	@mkdir -p docs/results build
+	@set -o pipefail; for case in $(USE_CASES); do \
+		name=$${case//\//-}; \
+		$(BIN)/nightmill backtest $$case --raw $(RAW) --lake build/backtest --json $(ARGS) \
+			> build/$$name.json && mv build/$$name.json docs/results/$$name.json || exit; \
+	done
+
+.PHONY: doctor
+doctor: setup ## say what this machine lacks
+	@$(BIN)/nightmill doctor
+
+.PHONY: lock
+lock: setup ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	@$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --quiet -o requirements.lock $(ARGS)
+
+.PHONY: clean
+clean: ## remove caches and what demo, tests and backtests wrote
+	@rm -rf build demo lake .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+.PHONY: clean-all
+clean-all: clean ## remove .venv as well
+	@rm -rf .venv
+
+# Each stamp is written last, so that an interrupted set-up is taken up again where it stopped.
+
+.venv/.python:
+	@test -n "$(PYTHON)" || { \
+		echo "error: no suitable Python: 3.11 to 3.14 with its venv module is needed" >&2; \
+		echo "  found: $$(python3 --version 2>&1)" >&2; \
+		echo "  fix:   on Debian or Ubuntu 'sudo apt install python3 python3-venv', on Fedora 'sudo dnf install" >&2; \
+		echo "         python3.12', on macOS 'brew install python@3.12'; or name one: make setup PYTHON=/path/to/python3" >&2; \
+		exit 2; }
+	@PYTHONPATH=lib $(PYTHON) -m nightmill.java
+	@echo "setting up .venv (once: a minute or more, about 7 GB)"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.uv: bootstrap.lock .venv/.python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@touch $@
+
+.venv/.lock: requirements.lock .venv/.uv
+	@echo "  installing the locked packages"
+	@$(UV) pip install --python $(BIN)/python --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.package: pyproject.toml .venv/.lock
+	@$(UV) pip install --python $(BIN)/python --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.jars: .venv/.package lib/nightmill/jars.py $(wildcard conf/spark/*)
+	@$(BIN)/python -m nightmill.jars
+	@touch $@

@@ -1,0 +1,9 @@
+# Copied into the installed pyspark by set-up; spark-submit and pyspark read it before they start the JVM.
+
+# The interpreter beside this pyspark, not whatever python3 the PATH finds first.
+nightmill_python="$(cd -P "${SPARK_HOME}" && cd ../../../.. && pwd)/bin/python"
+[ -x "${nightmill_python}" ] && PYSPARK_PYTHON="${PYSPARK_PYTHON:-${nightmill_python}}"
+unset nightmill_python
+
+# Spark opens an incubator module, the JVM warns of it before any logging exists, and no option silences it.
+exec 2> >(trap '' INT; exec grep --line-buffered -v 'Using incubator modules: jdk.incubator.vector' >&2)

@@ -1,0 +1,344 @@
+"""The commands: arguments -> configuration -> one call per stage -> exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from nightmill import __version__, commands
+from nightmill.commands import Outcome, Work
+from nightmill.config import Configuration
+from nightmill.errors import ConfigError, NightmillError
+from nightmill.lake.faults import translate
+
+app = typer.Typer(
+    name="nightmill",
+    help="Nightly jobs for cities and factories: raw drops -> Delta tables -> models -> predictions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Targets = Annotated[list[str], typer.Argument(help="Use cases (city/traffic), data sets (data/city/traffic), or all.")]
+Day = Annotated[str | None, typer.Option("--day", help="One day, as 2026-03-01.")]
+From = Annotated[str | None, typer.Option("--from", help="First of several days.")]
+To = Annotated[str | None, typer.Option("--to", help="Last of several days.")]
+Raw = Annotated[str | None, typer.Option("--raw", help="Folder of the raw drops.")]
+LakePath = Annotated[str | None, typer.Option("--lake", help="Folder or URI of the tables.")]
+Env = Annotated[str, typer.Option("--env", help="Environment: local, cluster, or a YAML file.")]
+Conf = Annotated[Path | None, typer.Option("--conf", help="Configuration folder; ./conf without it.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one key, as train.epochs=3; may be repeated.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show stack traces.")]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds; evaluate.seeds without it.")]
+Results = Annotated[Path | None, typer.Option("--results", help="Folder that receives the table as Markdown.")]
+
+
+@app.command()
+def land(
+    targets: Targets,
+    day: Day = None,
+    from_: From = None,
+    to: To = None,
+    raw: Raw = None,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Raw files -> bronze: new and corrected files of a drop, each record once."""
+    _run(lambda: commands.land(_work("land", day, from_, to, raw, lake, env, conf, sets), targets), as_json, debug)
+
+
+@app.command()
+def clean(
+    targets: Targets,
+    day: Day = None,
+    from_: From = None,
+    to: To = None,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Bronze -> silver and quarantine: the days given and all that bronze changed."""
+    _run(lambda: commands.clean(_work("clean", day, from_, to, None, lake, env, conf, sets), targets), as_json, debug)
+
+
+@app.command()
+def features(
+    targets: Targets,
+    day: Day = None,
+    from_: From = None,
+    to: To = None,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Silver -> gold: the days given and all that silver changed."""
+    _run(
+        lambda: commands.features(_work("features", day, from_, to, None, lake, env, conf, sets), targets),
+        as_json,
+        debug,
+    )
+
+
+@app.command()
+def train(
+    targets: Targets,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Gold -> candidate models, all targets in one Ray worker group; an interrupted training continues."""
+    _run(
+        lambda: commands.train(_work("train", None, None, None, None, lake, env, conf, sets), targets, _progress),
+        as_json,
+        debug,
+    )
+
+
+@app.command()
+def evaluate(
+    targets: Targets,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Candidates against champions and naive baselines on the test part; the better one is promoted."""
+    _run(
+        lambda: commands.evaluate(_work("evaluate", None, None, None, None, lake, env, conf, sets), targets),
+        as_json,
+        debug,
+    )
+
+
+@app.command()
+def score(
+    targets: Targets,
+    day: Day = None,
+    from_: From = None,
+    to: To = None,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Gold and champion -> predictions: replaces the days given, or gold's last day."""
+    _run(lambda: commands.score(_work("score", day, from_, to, None, lake, env, conf, sets), targets), as_json, debug)
+
+
+@app.command()
+def backtest(
+    targets: Targets,
+    raw: Raw = None,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    results: Results = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Raw files -> metrics on the test part against baselines, mean over several seeds."""
+
+    def run() -> Outcome:
+        work = _work("backtest", None, None, None, raw, lake, env, conf, sets)
+        work.seeds = seeds
+        outcome = commands.backtest(work, targets, _progress)
+        for name, table in outcome.results.items():
+            if results is not None:
+                results.mkdir(parents=True, exist_ok=True)
+                (results / f"backtest-{name.replace('/', '-')}.md").write_text(table.to_markdown(), encoding="utf-8")
+        return outcome
+
+    _run(run, as_json, debug)
+
+
+@app.command()
+def doctor(
+    raw: Raw = None,
+    lake: LakePath = None,
+    env: Env = "local",
+    conf: Conf = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Says what this machine lacks and how to get it."""
+
+    def run() -> Outcome:
+        from nightmill.doctor import examine, render
+
+        checks = examine(Configuration.load(conf, env, raw=raw, lake=lake))
+        if as_json:
+            print(json.dumps([_plain(check) for check in checks], indent=1))
+        else:
+            render(checks)
+        if any(check.state == "fail" for check in checks):
+            raise typer.Exit(2)
+        return Outcome()
+
+    _run(run, False, debug)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"nightmill {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code; entry points pass it to sys.exit."""
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except typer.Exit as ended:
+        return int(ended.exit_code)
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error: unknown command, option or value
+            _complain(ConfigError(error.format_message(), fix="see `nightmill --help`"))
+            return 2
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _work(
+    command: str,
+    day: str | None,
+    from_: str | None,
+    to: str | None,
+    raw: str | None,
+    lake: str | None,
+    env: str,
+    conf: Path | None,
+    sets: list[str] | None,
+) -> Work:
+    days = parse_days(day, from_, to)
+    return Work(Configuration.load(conf, env, sets or (), raw, lake), command, days)
+
+
+def parse_days(day: str | None, from_: str | None, to: str | None) -> list[date]:
+    """The days of --day or --from/--to, oldest first; empty where none is given. Raises ConfigError."""
+    if day is not None and (from_ is not None or to is not None):
+        raise ConfigError("--day and --from/--to exclude each other", where="--day")
+    if day is not None:
+        return [_day("--day", day)]
+    if from_ is None and to is None:
+        return []
+    if from_ is None or to is None:
+        raise ConfigError("--from and --to go together", where="--from" if to is None else "--to")
+    first, last = _day("--from", from_), _day("--to", to)
+    if last < first:
+        raise ConfigError(f"--to {last} lies before --from {first}", where="--to")
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text} is not a day of the calendar", where=option, fix="as in 2026-03-01") from None
+
+
+def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
+    """Runs a command, prints what came of it, and exits with its code."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True)
+    logging.getLogger("nightmill").setLevel(logging.INFO)
+    try:
+        outcome = command()
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except Exception as error:
+        typed = error if isinstance(error, NightmillError) else translate(error, "")
+        if debug:
+            traceback.print_exc()
+        if typed is None:
+            kind = type(error).__name__
+            text = (str(error).strip().splitlines() or [""])[0]
+            _complain(NightmillError(f"a bug stopped the command: {kind}: {text}", fix="run it again with --debug"))
+            raise typer.Exit(1) from None
+        _complain(typed)
+        raise typer.Exit(typed.exit_code) from None
+    if as_json:
+        print(json.dumps(_as_json(outcome), indent=1, default=str))
+    else:
+        from nightmill.tables import show
+
+        show(outcome, Console())
+    for subject, failure in outcome.failures.items():
+        if debug:
+            traceback.print_exception(failure)
+        _complain(failure, subject)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+
+
+def _complain(error: NightmillError, subject: str = "") -> None:
+    prefix = f"{subject}: " if subject and subject not in error.what else ""
+    print(f"nightmill: {prefix}{error}", file=sys.stderr)
+
+
+def _progress(line: dict[str, Any]) -> None:
+    logging.getLogger("nightmill").info(
+        "train %s, seed %s: epoch %d of at most %d, loss %.4f, validation %.4f, %.1f s, %s samples/s",
+        *(line[name] for name in ("use_case", "seed", "epoch", "of", "loss", "validation_loss", "seconds")),
+        f"{line['samples_per_second']:,.0f}",
+    )
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    failures = {
+        name: {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+        for name, error in outcome.failures.items()
+    }
+    return {"results": {name: _plain(item) for name, item in outcome.results.items()}, "failures": failures}
+
+
+def _plain(item: Any) -> Any:
+    """Results as plain values for JSON; keys of mappings become text, models are left out."""
+    if is_dataclass(item) and not isinstance(item, type):
+        hidden = ("trained", "bundle")
+        shallow = {name: getattr(item, name) for name in item.__dataclass_fields__ if name not in hidden}
+        return {name: _plain(value) for name, value in shallow.items()}
+    if isinstance(item, dict):
+        return {str(key): _plain(value) for key, value in item.items()}
+    if isinstance(item, list | tuple):
+        return [_plain(value) for value in item]
+    return item
+
+
+def entry() -> None:
+    """The `nightmill` script."""
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""What each command does: configuration in, one call per stage and target, results out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nightmill.config import Configuration, DataSet, Time, UseCase
+from nightmill.config.load import DATA
+from nightmill.errors import ConfigError, NightmillError, WorkFailed
+from nightmill.lake.run import Step, new_run_id, step
+from nightmill.lake.tables import Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from nightmill.lake.registry import Registry
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass
+class Outcome:
+    """What came of each target: a result or the error that stopped it; one failure never stops the others."""
+
+    results: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, NightmillError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0, the error's own code where everything failed for one reason, 4 where some failed."""
+        if not self.failures:
+            return 0
+        codes = {error.exit_code for error in self.failures.values()}
+        return codes.pop() if not self.results and len(codes) == 1 else WorkFailed.exit_code
+
+
+@dataclass
+class Work:
+    """What one command works with."""
+
+    configuration: Configuration
+    command: str
+    days: list[date] = field(default_factory=list)
+    seeds: int | None = None
+
+    @cached_property
+    def run_id(self) -> str:
+        """One id for all that the command does."""
+        return new_run_id(self.command)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake of the environment."""
+        return Lake.open(self.configuration.environment.lake)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The Spark session, started when a stage first needs it."""
+        from nightmill.spark import session
+
+        self.lake  # a lake that cannot be used is said before Spark takes its ten seconds to start  # noqa: B018
+        return session(self.configuration.environment)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model registry of the environment."""
+        from nightmill.lake.registry import Registry
+
+        return Registry.open(self.lake, self.configuration.environment.mlflow.uri)
+
+    def use_cases(self, targets: Iterable[str]) -> list[UseCase]:
+        """The use cases named, or all; checked together with their data sets before any work starts."""
+        names = self.configuration.use_case_names() if list(targets) == ["all"] else list(dict.fromkeys(targets))
+        found = [self.configuration.use_case(name) for name in names]
+        for use_case in found:
+            self.configuration.inputs(use_case)
+        return found
+
+    def data_sets(self, targets: Iterable[str]) -> list[DataSet]:
+        """The data sets named, those of the use cases named, or all; each once."""
+        names = list(targets)
+        if names == ["all"]:
+            names = self.configuration.data_set_names()
+        found: dict[str, DataSet] = {}
+        for name in names:
+            is_data = name.startswith(DATA) or f"/{DATA}" in name
+            some = [self.configuration.data_set(name)] if is_data else self._inputs(name)
+            found |= {data_set.name: data_set for data_set in some}
+        return list(found.values())
+
+    def _inputs(self, name: str) -> list[DataSet]:
+        return list(self.configuration.inputs(self.configuration.use_case(name)).values())
+
+    def step(self, name: str, subject: str) -> Any:
+        """A leased step of this run."""
+        expires = self.configuration.environment.lease.expires
+        return step(self.lake, self.run_id, name, subject, expires, tuple(self.days))
+
+
+def land(work: Work, targets: list[str]) -> Outcome:
+    """Raw files -> bronze, for each data set."""
+    data_sets, raw = work.data_sets(targets), work.configuration.raw()
+    for data_set in data_sets:
+        if "{day}" in data_set.source.path and not work.days:
+            raise ConfigError(
+                f"data set {data_set.name} has a drop per day", fix="pass --day D, or --from A --to B", where="--day"
+            )
+    days = work.days or [datetime.now(UTC).date()]
+
+    def one(current: Step, data_set: DataSet) -> Any:
+        from nightmill.ingest import land as stage
+
+        return stage(work.spark, work.lake, current, data_set, raw, days)
+
+    return _each(work, "land", {f"{DATA}{d.name}": d for d in data_sets}, one)
+
+
+def clean(work: Work, targets: list[str]) -> Outcome:
+    """Bronze -> silver and quarantine, for each data set."""
+
+    def one(current: Step, data_set: DataSet) -> Any:
+        from nightmill.clean import clean as stage
+
+        return stage(work.spark, work.lake, current, data_set, set(work.days))
+
+    return _each(work, "clean", {f"{DATA}{d.name}": d for d in work.data_sets(targets)}, one)
+
+
+def features(work: Work, targets: list[str]) -> Outcome:
+    """Silver -> gold, for each use case."""
+
+    def one(current: Step, use_case: UseCase) -> Any:
+        from nightmill.features.stage import engineer
+
+        inputs = work.configuration.inputs(use_case)
+        return engineer(work.spark, work.lake, current, use_case, inputs, set(work.days))
+
+    return _each(work, "features", {u.name: u for u in work.use_cases(targets)}, one)
+
+
+def train(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Outcome:
+    """Gold -> candidate models, all use cases in one worker group."""
+    use_cases = work.use_cases(targets)
+    from nightmill.train.run import train as stage
+
+    wanted = [_wanted(work, use_case, None) for use_case in use_cases]
+    found = stage(work.lake, work.run_id, wanted, work.configuration.environment, work.registry, progress)
+    outcome = Outcome()
+    for use_case, item in zip(use_cases, found, strict=True):
+        (outcome.failures if isinstance(item, NightmillError) else outcome.results)[use_case.name] = item  # type: ignore[assignment]
+    return outcome
+
+
+def evaluate(work: Work, targets: list[str]) -> Outcome:
+    """Candidates against champions and baselines; promotion."""
+
+    def one(current: Step, use_case: UseCase) -> Any:
+        from nightmill.evaluate.judge import evaluate as stage
+
+        return stage(work.lake, current, use_case, series_time(work, use_case), work.registry)
+
+    return _each(work, "evaluate", {u.name: u for u in work.use_cases(targets)}, one)
+
+
+def score(work: Work, targets: list[str]) -> Outcome:
+    """Gold and champions -> predictions, day by day."""
+
+    def one(current: Step, use_case: UseCase) -> Any:
+        from nightmill.score import score as stage
+
+        time = series_time(work, use_case)
+        days: list[date | None] = list(work.days) or [None]
+        return [stage(work.spark, work.lake, current, use_case, time, work.registry, day) for day in days]
+
+    return _each(work, "score", {u.name: u for u in work.use_cases(targets)}, one)
+
+
+def backtest(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Outcome:
+    """Raw files -> metrics on the test part, several seeds, against baselines. Promotes nothing."""
+    outcome = Outcome()
+    for use_case in work.use_cases(targets):
+        try:
+            for stage in (land, clean, features):
+                _raise_first(stage(work, [use_case.name]))
+            outcome.results[use_case.name] = _backtest(work, use_case, progress)
+        except NightmillError as error:
+            outcome.failures[use_case.name] = error
+    return outcome
+
+
+def series_time(work: Work, use_case: UseCase) -> Time:
+    """Time of the series that a use case predicts."""
+    time = work.configuration.inputs(use_case)[next(iter(use_case.inputs))].contract.time
+    assert time is not None  # checked with the inputs
+    return time
+
+
+def _backtest(work: Work, use_case: UseCase, progress: Callable[[Any], None]) -> Any:
+    from nightmill.evaluate.backtest import summarise
+    from nightmill.train.run import backtest_models
+
+    seeds = range(use_case.train.seed, use_case.train.seed + (work.seeds or use_case.evaluate.seeds))
+    with work.step("backtest", use_case.name) as current:
+        wanted = [_wanted(work, use_case, seed) for seed in seeds]
+        trained = backtest_models(work.lake, current, wanted, work.configuration.environment, progress)
+        return summarise(work.lake, current, use_case, series_time(work, use_case), trained)
+
+
+def _wanted(work: Work, use_case: UseCase, seed: int | None) -> Any:
+    from nightmill.features.names import feature_names
+    from nightmill.train.run import Wanted
+
+    series = work.configuration.inputs(use_case)[next(iter(use_case.inputs))]
+    return Wanted(use_case, series, tuple(feature_names(use_case)), seed)
+
+
+def _each(work: Work, name: str, subjects: dict[str, Any], one: Callable[[Step, Any], Result]) -> Outcome:
+    outcome = Outcome()
+    for subject, item in subjects.items():
+        log.info("%s %s", name, subject)
+        try:
+            with work.step(name, subject) as current:
+                outcome.results[subject] = one(current, item)
+        except NightmillError as error:
+            outcome.failures[subject] = error
+            if len(subjects) > 1:
+                log.error("%s %s: %s", name, subject, error)
+    return outcome
+
+
+def _raise_first(outcome: Outcome) -> None:
+    for error in outcome.failures.values():
+        raise error

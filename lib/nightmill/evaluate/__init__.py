@@ -1,0 +1,1 @@
+"""Judges models on the test part: metrics against baselines, and promotion."""

@@ -1,0 +1,128 @@
+"""Summarises a backtest: every seed's model on the test part against the baselines, mean and spread."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nightmill import __version__
+from nightmill.config import Time, UseCase
+from nightmill.evaluate.judge import compare, material_of
+from nightmill.lake.run import Step
+from nightmill.lake.tables import Lake
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure over the seeds; baselines have one value."""
+
+    of: str
+    metric: str
+    horizon: int | None
+    mean: float
+    spread: float
+    """Largest minus smallest value over the seeds."""
+    values: list[float]
+
+
+@dataclass
+class Backtest:
+    """A backtest's table, with what it was measured on."""
+
+    use_case: str
+    seeds: list[int]
+    gold_version: int
+    test_samples: int
+    train_seconds: list[float]
+    rows: list[Row]
+    date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    commit: str = field(default_factory=lambda: _commit())
+    machine: str = field(default_factory=lambda: _machine())
+
+    def figure(self, of: str, metric: str, horizon: int | None = None) -> float:
+        """The mean of one figure; raises KeyError where it was not measured."""
+        for row in self.rows:
+            if (row.of, row.metric, row.horizon) == (of, metric, horizon):
+                return row.mean
+        raise KeyError((of, metric, horizon))
+
+    def to_markdown(self) -> str:
+        """The table as Markdown, for docs/results/."""
+        head = ["| of | metric | steps ahead | mean | spread over seeds |", "|---|---|---|---|---|"]
+        lines = [
+            f"| {r.of} | {r.metric} | {'all' if r.horizon is None else r.horizon} | {r.mean:.4f} | "
+            f"{r.spread:.4f} |"
+            for r in self.rows
+        ]
+        facts = [
+            f"# Backtest of {self.use_case}",
+            "",
+            f"Seeds {', '.join(map(str, self.seeds))}; {self.test_samples} test samples; gold version "
+            f"{self.gold_version}; training {', '.join(f'{s:.0f} s' for s in self.train_seconds)}.",
+            f"{self.date}, commit {self.commit}, {self.machine}.",
+            "",
+        ]
+        return "\n".join([*facts, *head, *lines, ""])
+
+
+def summarise(
+    lake: Lake, step: Step, use_case: UseCase, time: Time, trained: list[Any]
+) -> Backtest:
+    """Judges every model on the test part of the table that it was trained on; writes ops.metrics."""
+    figures: dict[tuple[str, str, int | None], list[float]] = {}
+    samples = 0
+    for position, one in enumerate(trained):
+        material = material_of(lake, use_case, time, one.bundle)
+        samples = material.parts.test.count
+        judged = use_case if position == 0 else _without_baselines(use_case)
+        for score in compare(judged, material, {"model": one.bundle}):
+            figures.setdefault((score.of, score.metric, score.horizon), []).append(score.value)
+    rows = [
+        Row(of, metric, horizon, float(np.mean(values)), float(np.max(values) - np.min(values)), values)
+        for (of, metric, horizon), values in figures.items()
+    ]
+    step.metric(
+        [
+            {"metric": row.metric, "of": f"backtest {row.of}", "horizon": row.horizon, "value": row.mean}
+            | {"samples": samples}
+            for row in rows
+        ]
+    )
+    return Backtest(
+        use_case=use_case.name,
+        seeds=[one.bundle.seed for one in trained],
+        gold_version=int(trained[0].bundle.gold["version"]),
+        test_samples=samples,
+        train_seconds=[one.seconds for one in trained],
+        rows=rows,
+    )
+
+
+def _without_baselines(use_case: UseCase) -> UseCase:
+    """Baselines do not depend on the seed: they are judged once."""
+    return use_case.model_copy(update={"evaluate": use_case.evaluate.model_copy(update={"baselines": []})})
+
+
+def _commit() -> str:
+    """The checkout's commit with `+` for uncommitted changes, else the package's version."""
+    folder = Path(__file__).parents[3]
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], cwd=folder, capture_output=True, text=True, check=True
+        )
+        return found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return f"version {__version__}"
+
+
+def _machine() -> str:
+    import psutil
+
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{psutil.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, Python {platform.python_version()}"

@@ -1,0 +1,61 @@
+"""Opening the Parquet files of a table, on a local disk or an object store, with errors that name the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import PyFileSystem
+
+from nightmill.errors import DataRefused
+
+
+class Storage:
+    """The files below one table URI."""
+
+    def __init__(self, uri: str, options: Mapping[str, str] | None = None) -> None:
+        self.uri = uri
+        self._folder = uri if "://" not in uri else None
+        if self._folder is None:
+            self._store = PyFileSystem(DeltaStorageHandler(uri, dict(options) if options else None))
+
+    def where(self, path: str) -> str:
+        """The file's full place, for messages."""
+        return f"{self.uri.rstrip('/')}/{path}"
+
+    def open(self, path: str, dictionary: Sequence[str] = ()) -> pq.ParquetFile:
+        """The file, its footer read; columns in `dictionary` come dictionary-encoded. Raises DataRefused."""
+        with self.refusing(path):
+            if self._folder is not None:
+                source = pa.OSFile(os.path.join(self._folder, path))
+            else:
+                source = self._store.open_input_file(path)
+            return pq.ParquetFile(source, read_dictionary=list(dictionary), pre_buffer=self._folder is None)
+
+    def read(self, file: pq.ParquetFile, path: str, group: int, columns: Sequence[str]) -> pa.Table:
+        """One row group; raises DataRefused for a missing column and for bytes that do not decode."""
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if missing:
+            known = ", ".join(file.schema_arrow.names)
+            fix = f"rebuild the table with the features command, or ask for one of: {known}"
+            raise DataRefused(f"there is no column '{missing[0]}'", where=self.where(path), fix=fix)
+        with self.refusing(path):
+            return file.read_row_group(group, columns=list(columns))
+
+    @contextmanager
+    def refusing(self, path: str) -> Iterator[None]:
+        """Turns what Arrow and the store raise about a file into DataRefused."""
+        try:
+            yield
+        except FileNotFoundError:
+            fix = "pin a newer version of the table, or restore the file; vacuum with longer retention"
+            what = "a file of the pinned version is gone (vacuumed?)"
+            raise DataRefused(what, where=self.where(path), fix=fix) from None
+        except (pa.ArrowException, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            fix = "restore the file from a copy, or rebuild its days with the features command"
+            raise DataRefused(f"a Parquet file cannot be read: {reason}", where=self.where(path), fix=fix) from None

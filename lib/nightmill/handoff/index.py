@@ -1,0 +1,213 @@
+"""Where each entity's rows lie: the files' rows put into one logical order, by entity and time, without moving them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nightmill.errors import DataRefused
+from nightmill.handoff.files import Storage
+from nightmill.handoff.gold import Pinned
+
+Ints = NDArray[np.int64]
+SCAN_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Rows of one entity exactly `every` apart, one array item per run, in logical order."""
+
+    entity: Ints
+    """Position in the index' entities."""
+    first: Ints
+    """Logical row of the run's first row."""
+    length: Ints
+    """Rows."""
+    ts: Ints
+    """Time of the first row, µs UTC."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Consecutive logical rows that are consecutive in one row group, in logical order."""
+
+    first: Ints
+    """Logical row of the segment's first row."""
+    length: Ints
+    """Rows."""
+    file: Ints
+    """Position in the pinned files."""
+    group: Ints
+    """Row group of that file."""
+    row: Ints
+    """Row of that row group."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The rows of a pinned table in logical order: sorted by (entity, ts) over all files."""
+
+    entities: list[str]
+    """Sorted names."""
+    runs: Runs
+    segments: Segments
+    every_us: int
+    """Step between the rows of a run, µs."""
+    rows: int
+    """Rows in all."""
+    group_rows: int
+    """Mean rows of a row group."""
+    source: str
+    """Table and version, for messages."""
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Times of the first and of the last row, µs UTC."""
+        return int(self.runs.ts.min()), int((self.runs.ts + (self.runs.length - 1) * self.every_us).max())
+
+
+@dataclass
+class _Pieces:
+    """Pieces of runs as they lie in the files: one array item each."""
+
+    entity: Any
+    ts: Ints
+    length: Ints
+    file: Ints
+    group: Ints
+    row: Ints
+
+    def take(self, chosen: NDArray[Any]) -> _Pieces:
+        return replace(self, **{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
+
+
+def build_index(gold: Pinned, every: timedelta) -> Index:
+    """Reads `entity` and `ts` of every row group and nothing else; a run ends where the step to the next row differs.
+
+    Raises DataRefused, naming entity and time, where a file is not sorted by (entity, ts) or a row occurs twice.
+    """
+    every_us = every // timedelta(microseconds=1)
+    storage = Storage(gold.uri, gold.storage_options)
+    source = f"{gold.uri} version {gold.version}"
+    with ThreadPoolExecutor(SCAN_THREADS) as pool:
+        scans = pool.map(lambda number: _scan_file(storage, gold, number, every_us), range(len(gold.files)))
+        found = [piece for scan in scans for piece in scan]
+    if not found:
+        raise DataRefused("the table holds no rows", where=source, fix="run the features command for some day")
+    entities, pieces = _coded(found)
+    pieces = pieces.take(np.lexsort((pieces.ts, pieces.entity)))
+    pieces = _untangled(pieces, every_us)
+    _refuse_doubled(pieces, entities, source)
+    first = _starts(pieces.length)
+    new = np.ones(len(first), bool)
+    new[1:] = (np.diff(pieces.entity) != 0) | (pieces.ts[1:] != (pieces.ts + pieces.length * every_us)[:-1])
+    begin = np.flatnonzero(new)
+    rows = int(pieces.length.sum())
+    runs = Runs(pieces.entity[begin], first[begin], np.diff(first[begin], append=rows), pieces.ts[begin])
+    segments = Segments(first, pieces.length, pieces.file, pieces.group, pieces.row)
+    return Index(entities, runs, segments, every_us, rows, rows // len(found), source)
+
+
+def _scan_file(storage: Storage, gold: Pinned, number: int, every_us: int) -> list[_Pieces]:
+    path = gold.files[number].path
+    file, before, scanned = storage.open(path, dictionary=["entity"]), None, []
+    for group, rows in enumerate(gold.files[number].groups):
+        if rows:
+            table = storage.read(file, path, group, ["entity", "ts"])
+            names, codes, ts = _columns(table, storage.where(path))
+            starts = _piece_starts(names, codes, ts, before, every_us, storage.where(path))
+            before = names[int(codes[-1])].as_py(), int(ts[-1])
+            length = np.diff(starts, append=len(ts))
+            numbers = np.full(len(starts), number), np.full(len(starts), group)
+            entity = pa.DictionaryArray.from_arrays(pa.array(codes[starts]), names)
+            scanned.append(_Pieces(entity, ts[starts], length, numbers[0], numbers[1], starts))
+    return scanned
+
+
+def _columns(table: pa.Table, where: str) -> tuple[pa.Array, NDArray[np.int32], Ints]:
+    """Entity names, the code of each row's entity, and its time in µs."""
+    for name in ("entity", "ts"):
+        if nulls := table.column(name).null_count:
+            raise DataRefused(f"{nulls} rows have no {name}", where=where, fix="rebuild with the features command")
+    entity, ts = table.column("entity"), table.column("ts")
+    if not pa.types.is_dictionary(entity.type) or not pa.types.is_timestamp(ts.type):
+        what = f"entity must be text and ts a timestamp, not {entity.type} and {ts.type}"
+        raise DataRefused(what, where=where, fix="rebuild with the features command")
+    entity = entity.unify_dictionaries().combine_chunks()
+    micros = ts.cast(pa.timestamp("us", ts.type.tz)).cast(pa.int64())
+    return entity.dictionary.cast(pa.string()), entity.indices.to_numpy(), micros.to_numpy()
+
+
+def _piece_starts(
+    names: pa.Array, codes: NDArray[np.int32], ts: Ints, before: tuple[str, int] | None, every_us: int, where: str
+) -> Ints:
+    """Rows where another entity begins or the step is not `every`; `before` is the row before these."""
+    same, step = codes[1:] == codes[:-1], np.diff(ts)
+    turns = np.flatnonzero(~same)
+    falls = pc.greater(names.take(pa.array(codes[turns])), names.take(pa.array(codes[turns + 1])))
+    wrong = [*np.flatnonzero(same & (step <= 0))[:1], *turns[np.asarray(falls, dtype=bool)][:1]]
+    here, now = names[int(codes[0])].as_py(), int(ts[0])
+    if before is not None and (here, now) <= before:
+        _refuse_order(here, now, before == (here, now), where)
+    if wrong:
+        row = int(min(wrong))
+        name, time = names[int(codes[row + 1])].as_py(), int(ts[row + 1])
+        _refuse_order(name, time, bool(same[row]) and int(step[row]) == 0, where)
+    return np.concatenate([[0], np.flatnonzero(~same | (step != every_us)) + 1]).astype(np.int64)
+
+
+def _refuse_order(entity: str, ts: int, doubled: bool, where: str) -> None:
+    if doubled:
+        fix = "silver promises one row per key: rebuild these days with the features command"
+        raise DataRefused(f"entity '{entity}' has two rows at {show_time(ts)}", where=where, fix=fix)
+    fix = "sort each file by (entity, ts): rebuild with the features command"
+    raise DataRefused(f"rows are not sorted: entity '{entity}' at {show_time(ts)} comes too late", where=where, fix=fix)
+
+
+def _coded(found: Sequence[_Pieces]) -> tuple[list[str], _Pieces]:
+    """All pieces in one table, the entity as position in the sorted names."""
+    column = pa.chunked_array([piece.entity for piece in found]).unify_dictionaries().combine_chunks()
+    by_name = pc.sort_indices(column.dictionary)
+    position = np.empty(len(by_name), np.int64)
+    position[by_name.to_numpy()] = np.arange(len(by_name))
+    rest = [np.concatenate([getattr(p, name) for p in found]) for name in ("ts", "length", "file", "group", "row")]
+    return column.dictionary.take(by_name).to_pylist(), _Pieces(position[column.indices.to_numpy()], *rest)
+
+
+def _untangled(pieces: _Pieces, every_us: int) -> _Pieces:
+    """Where pieces of an entity overlap in time, as when two files take turns, its pieces are cut into rows."""
+    last = pieces.ts + (pieces.length - 1) * every_us
+    overlap = (np.diff(pieces.entity) == 0) & (pieces.ts[1:] <= last[:-1])
+    if not overlap.any():
+        return pieces
+    tangled = np.isin(pieces.entity, pieces.entity[1:][overlap])
+    copies = np.where(tangled, pieces.length, 1)
+    rows = pieces.take(np.repeat(np.arange(len(copies)), copies))
+    offset = np.arange(len(rows.ts)) - np.repeat(_starts(copies), copies)
+    cut = np.repeat(tangled, copies)
+    rows.ts, rows.row, rows.length = rows.ts + offset * every_us, rows.row + offset, np.where(cut, 1, rows.length)
+    return rows.take(np.lexsort((rows.ts, rows.entity)))
+
+
+def _refuse_doubled(pieces: _Pieces, entities: Sequence[str], source: str) -> None:
+    doubled = np.flatnonzero((np.diff(pieces.entity) == 0) & (np.diff(pieces.ts) == 0))
+    if len(doubled):
+        first = doubled[0]
+        _refuse_order(entities[pieces.entity[first]], int(pieces.ts[first]), True, source)
+
+
+def _starts(lengths: Ints) -> Ints:
+    return np.cumsum(lengths) - lengths
+
+
+def show_time(micros: int) -> str:
+    """µs UTC as people read it."""
+    return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

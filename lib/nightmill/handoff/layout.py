@@ -1,0 +1,119 @@
+"""Which rows a rank keeps, and where: from its samples to rows of its matrix. Pure arithmetic, nothing is read.
+
+Rows are counted in the logical order of the index. A window may reach before the first row that it may see (padding)
+or after the last one (unknown future); such rows get a place in the matrix too, so that every window is a plain slice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightmill.handoff.index import Index, Ints
+from nightmill.handoff.plan import Plan
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Stretches of consecutive matrix rows; one array item each, in order."""
+
+    row: Ints
+    """Matrix row of the span's first row."""
+    length: Ints
+    """Matrix rows."""
+    before: Ints
+    """Rows at its begin that repeat the first one after them: padding."""
+    after: Ints
+    """Rows at its end that do not exist: the future of the last origins."""
+    run: Ints
+    """Position in the index' runs."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What is copied from where: stretches of a row group, ordered by file, row group and row."""
+
+    file: Ints
+    group: Ints
+    source: Ints
+    """First row in the row group."""
+    target: Ints
+    """First row in the matrix."""
+    length: Ints
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A rank's matrix: `blank` empty rows that padding samples point at, then the spans."""
+
+    blank: int
+    spans: Spans
+    copies: Copies
+    rows: int
+    """Matrix rows in all."""
+    sample: Ints
+    """Number of the first sample of each piece, ascending; within a piece samples are consecutive rows of one run."""
+    at_zero: Ints
+    """[piece, 4]: matrix row of the origin, entity, ts and age as they were if the piece began with sample 0."""
+    per_sample: Ints
+    """[4]: by how much each of them grows from sample to sample."""
+
+    @property
+    def kept(self) -> int:
+        """Rows copied from the files."""
+        return int(self.copies.length.sum())
+
+
+def lay_out(index: Index, plan: Plan, rank: int, future: int) -> Layout:
+    """The rows that the rank's samples need, each once per run; `future` rows after an origin are needed too."""
+    samples, lookback = plan.samples, plan.samples.window.lookback
+    stretches = plan.stretches_of(rank)
+    interval, begin, stop = cut(stretches[:, 0], stretches[:, 1], samples.edges)
+    origin = samples.first[interval] + begin - samples.edges[interval]
+    low, high = origin - (lookback - 1), origin + (stop - begin - 1) + future
+    new = np.ones(len(begin), bool)
+    new[1:] = (np.diff(interval) != 0) | (low[1:] > high[:-1] + 1)
+    span = np.cumsum(new) - 1
+    opening, closing = np.flatnonzero(new), np.flatnonzero(np.append(new[1:], True)[: len(new)])
+    low, high, owner = low[opening], high[closing], interval[opening]
+    blank = lookback + max(future, 1)
+    row = blank + np.cumsum(high - low + 1) - (high - low + 1)
+    seen_low, seen_high = np.maximum(low, samples.seen_from[owner]), np.minimum(high, samples.seen_to[owner])
+    runs, run = index.runs, samples.run[interval]
+    age, per_sample = origin - runs.first[run] + 1, np.array([1, 0, index.every_us, 1])
+    places = [row[span] + origin - low[span], runs.entity[run], runs.ts[run] + (age - 1) * index.every_us, age]
+    first = np.stack(places, axis=1)
+    return Layout(
+        blank=blank,
+        spans=Spans(row, high - low + 1, seen_low - low, high - seen_high, samples.run[owner]),
+        copies=_copies(index, seen_low, seen_high + 1, row + seen_low - low),
+        rows=blank + int((high - low + 1).sum()),
+        sample=begin,
+        at_zero=first - begin[:, None] * per_sample,
+        per_sample=per_sample,
+    )
+
+
+def _copies(index: Index, start: Ints, stop: Ints, target: Ints) -> Copies:
+    segments = index.segments
+    owner, low, high, segment = _cut_with_owner(start, stop, np.append(segments.first, index.rows))
+    file, group = segments.file[segment], segments.group[segment]
+    source = segments.row[segment] + low - segments.first[segment]
+    order = np.lexsort((source, group, file))
+    arrays = (file, group, source, target[owner] + low - start[owner], high - low)
+    return Copies(*(array[order] for array in arrays))
+
+
+def cut(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, Ints]:
+    """Cuts each [start, stop) at the edges that lie in it: cell (edges[cell] <= … < edges[cell + 1]), begin, stop."""
+    _, begin, end, cell = _cut_with_owner(start, stop, edges)
+    return cell, begin, end
+
+
+def _cut_with_owner(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    first = np.searchsorted(edges, start, "right") - 1
+    count = np.where(stop > start, np.searchsorted(edges, stop, "left") - first, 0)
+    owner = np.repeat(np.arange(len(start)), count)
+    cell = first[owner] + np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
+    return owner, np.maximum(start[owner], edges[cell]), np.minimum(stop[owner], edges[cell + 1]), cell

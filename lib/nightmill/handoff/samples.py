@@ -1,0 +1,109 @@
+"""Which windows of an index are samples: pure arithmetic on runs, nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightmill.handoff.index import Index, Ints
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a model sees of the past and must say of the future, counted from the origin: the last row it knows."""
+
+    lookback: int
+    """Rows seen, the origin included."""
+    horizon: int
+    """Rows to predict after the origin; 0: the target of the origin itself."""
+    pad: bool = False
+    """Histories shorter than lookback repeat their first row on the left, so that every row can be an origin."""
+
+    def __post_init__(self) -> None:
+        if self.lookback < 1 or self.horizon < 0:
+            raise ValueError(f"lookback must be at least 1 and horizon at least 0, not {self.lookback}, {self.horizon}")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Origins of windows, as intervals of logical rows in logical order; sample k is the k-th origin.
+
+    One array item per interval; `seen_from` … `seen_to` are the rows of its run that its windows may touch.
+    """
+
+    run: Ints
+    """Position in the index' runs."""
+    first: Ints
+    """Logical row of the first origin."""
+    last: Ints
+    """Logical row of the last origin."""
+    seen_from: Ints
+    """First logical row that windows may see; what lies before is padding."""
+    seen_to: Ints
+    """Last logical row that targets may be taken from; what lies after is unknown."""
+    window: Window
+    """Lookback and horizon."""
+    group_rows: int
+    """Mean rows of a row group of the table."""
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return int(self.edges[-1])
+
+    @property
+    def edges(self) -> Ints:
+        """Sample number at which each interval begins, and at the end the count."""
+        return np.concatenate([[0], np.cumsum(self.last - self.first + 1)]).astype(np.int64)
+
+    def take(self, chosen: NDArray[np.bool_] | Ints) -> Samples:
+        """The chosen intervals."""
+        names = ("run", "first", "last", "seen_from", "seen_to")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def at(self, first: Ints, last: Ints) -> Samples:
+        """The same intervals with other origins."""
+        return replace(self, first=first, last=last)
+
+
+def select_samples(
+    index: Index,
+    window: Window,
+    *,
+    since: int | None = None,
+    until: int | None = None,
+    entities: Collection[str] | None = None,
+    last_only: bool = False,
+    with_future: bool = True,
+) -> Samples:
+    """All windows whose past and future rows lie in one run and in [since, until), µs UTC.
+
+    `entities` keeps only those named. `last_only` keeps each entity's last possible origin. `with_future=False`
+    is for scoring: the rows to predict need not exist. With `window.pad` rows before the run or before `since` are
+    replaced by the first row that may be seen. May be empty.
+    """
+    runs, every = index.runs, index.every_us
+    skipped = np.zeros_like(runs.ts) if since is None else np.clip(_steps(since - runs.ts, every), 0, runs.length)
+    stop = runs.length if until is None else np.clip(_steps(until - runs.ts, every), 0, runs.length)
+    seen_from, seen_to = runs.first + skipped, runs.first + stop - 1
+    first = seen_from if window.pad else seen_from + window.lookback - 1
+    last = seen_to - (window.horizon if with_future else 0)
+    keep = first <= last
+    if entities is not None:
+        wanted = set(entities)
+        keep &= np.array([name in wanted for name in index.entities], bool)[runs.entity]
+    everything = Samples(np.arange(len(runs.ts)), first, last, seen_from, seen_to, window, index.group_rows)
+    chosen = everything.take(keep)
+    if last_only and len(chosen.run):
+        entity = runs.entity[chosen.run]
+        chosen = chosen.take(np.append(np.diff(entity) != 0, True))
+        chosen = chosen.at(chosen.last, chosen.last)
+    return chosen
+
+
+def _steps(distance: Ints, every: int) -> Ints:
+    """Rows of a run that lie before a time that is `distance` µs after its first row."""
+    return -(-distance // every)

@@ -1,0 +1,116 @@
+"""Which samples train, validate and test: by time, or by entity."""
+
+from __future__ import annotations
+
+import hashlib
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import numpy as np
+
+from nightmill.config.usecase import ByEntity, ByTime, Split
+from nightmill.errors import DataRefused
+from nightmill.handoff.index import Index, show_time
+from nightmill.handoff.samples import Samples, Window, select_samples
+
+
+class Parts(NamedTuple):
+    """The three parts of a split; no row to be predicted is in two of them."""
+
+    train: Samples
+    validation: Samples
+    test: Samples
+
+
+def split_samples(index: Index, window: Window, split: Split, seed: int, since: int | None = None) -> Parts:
+    """Splits the windows from `since` (µs UTC) on.
+
+    By time: the last share of the steps between the first and the last row is the test, the share before it
+    the validation, and a window lies inside one part. By entity: the test's entities are predicted once each, from
+    their last possible origin; each validation entity once, from a random point of its life. Membership and cut are
+    hashes of seed and entity name, so they stay when other entities come or go.
+
+    Raises DataRefused where a part is empty, or a single entity should be split by entity.
+    """
+    if split.time:
+        parts = _by_time(index, window, split.time, since)
+        fix = "take more history, a larger share, a shorter window or horizon"
+    else:
+        assert split.entity is not None
+        parts = _by_entity(index, window, split.entity, seed, since)
+        fix = "take more entities, another glob in evaluate.split.entity.test, or a shorter window"
+    for name, part in zip(Parts._fields, parts, strict=True):
+        if not part.count:
+            first, last = (show_time(ts) for ts in index.span)
+            what = f"the {name} part has no window of {window.lookback} rows and {window.horizon} to predict"
+            where = f"{index.source}: {len(index.entities)} entities, {first} to {last}"
+            raise DataRefused(what, where=where, fix=fix)
+    return parts
+
+
+def _by_time(index: Index, window: Window, shares: ByTime, since: int | None) -> Parts:
+    every, (first, last) = index.every_us, index.span
+    first = first if since is None else max(first, since)
+    steps = max(0, (last - first) // every + 1)
+    test = last + every - int(steps * shares.test) * every
+    validation = test - int(steps * shares.validation) * every
+    return Parts(
+        select_samples(index, window, since=since, until=validation),
+        select_samples(index, window, since=validation, until=test),
+        select_samples(index, window, since=test),
+    )
+
+
+def _by_entity(index: Index, window: Window, shares: ByEntity, seed: int, since: int | None) -> Parts:
+    if len(index.entities) < 2:
+        what = f"'{index.entities[0]}' is the only entity, so it cannot both train and test"
+        raise DataRefused(what, where=index.source, fix="write evaluate.split: {time: {…}}, or add entities")
+    if shares.test is None:
+        test = _share(index.entities, shares.validation, seed, "test")
+    else:
+        test = {name for name in index.entities if fnmatchcase(name, shares.test)}
+    others = [name for name in index.entities if name not in test]
+    validation = _share(others, shares.validation, seed, "validation")
+    train = [name for name in others if name not in validation]
+    return Parts(
+        select_samples(index, window, since=since, entities=train),
+        _cut_once(index, select_samples(index, window, since=since, entities=validation), seed),
+        select_samples(index, window, since=since, entities=test, last_only=True),
+    )
+
+
+def _share(names: list[str], share: float, seed: int, what: str) -> set[str]:
+    """Names whose draw falls below `share`; in a table so small that it would be none or all, one more or less."""
+    draws = {name: _draw(seed, what, name) for name in names}
+    chosen = {name for name, draw in draws.items() if draw < share}
+    if share > 0 and not chosen and names:
+        return {min(draws, key=draws.__getitem__)}
+    if share < 1 and len(names) > 1 and len(chosen) == len(names):
+        chosen.remove(max(draws, key=draws.__getitem__))
+    return chosen
+
+
+def _cut_once(index: Index, samples: Samples, seed: int) -> Samples:
+    """One origin per entity, uniform over its rows from the one where a full window (or its whole life) is seen."""
+    lookback = samples.window.lookback
+    life = samples.seen_to - samples.seen_from + 1
+    begin = np.maximum(samples.first, samples.seen_from + np.minimum(lookback, life) - 1)
+    begin = np.minimum(begin, samples.last)
+    edges = np.concatenate([[0], np.cumsum(samples.last - begin + 1)])
+    entity = index.runs.entity[samples.run]
+    bounds = np.flatnonzero(np.append(True, np.diff(entity) != 0)) if len(entity) else np.zeros(0, np.int64)
+    chosen, origins = [], []
+    for low, high in zip(bounds, np.append(bounds[1:], len(entity)), strict=True):
+        draw = _draw(seed, "cut", index.entities[entity[low]])
+        number = edges[low] + int(draw * (edges[high] - edges[low]))
+        interval = int(np.searchsorted(edges, number, side="right")) - 1
+        chosen.append(interval)
+        origins.append(begin[interval] + number - edges[interval])
+    at = np.array(origins, np.int64)
+    return samples.take(np.array(chosen, np.int64)).at(at, at)
+
+
+def _draw(seed: int, what: str, name: str) -> float:
+    """A number in [0, 1) that depends on its arguments alone."""
+    text = f"{seed}/{what}/{name}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48

@@ -1,0 +1,217 @@
+"""The model registry: MLflow keeps versions and aliases, the lake keeps the models' files as they are."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import random
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nightmill.errors import ConfigError, DataRefused, MachineError, WorkFailed
+from nightmill.lake.files import Folder
+from nightmill.lake.tables import Lake
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+FILES = ("model.safetensors", "model.json")
+PATIENCE = 30.0
+"""Seconds that a call waits for a SQLite file that other processes have locked."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Versions of each use case's model. The model's name in MLflow is the use case's with a dot for the slash."""
+
+    uri: str
+    """Tracking URI of MLflow."""
+    folder: str
+    """Folder or URI below which the models' files lie."""
+    storage_options: dict[str, str]
+
+    @classmethod
+    def open(cls, lake: Lake, uri: str | None = None) -> Registry:
+        """The registry of a lake; without a server's URI a SQLite file in the lake.
+
+        Raises ConfigError where the lake is an object store, which cannot hold a SQLite file, and no URI is given.
+        """
+        if uri is None and not lake.is_local:
+            raise ConfigError(
+                "a lake on an object store needs an MLflow server",
+                where="mlflow.uri in the environment",
+                fix="set mlflow.uri, as in http://mlflow:5000 or postgresql://…",
+            )
+        return cls(uri or f"sqlite:///{lake.root}/mlflow.db", f"{lake.root}/models", lake.storage_options)
+
+    def register(self, files: dict[str, bytes], use_case: str, run: str) -> int:
+        """Stores a model's files (name -> content) and makes them the use case's candidate; returns the version."""
+        name = _name(use_case)
+        place = f"{self.folder}/{use_case}/{uuid.uuid4().hex}"
+        folder = Folder(place, self.storage_options)
+        for file, content in files.items():
+            folder.put(file, content)
+        if not self._exists(name):
+            self._create(name)
+        made = self.call(lambda c: c.create_model_version(name, source=place, tags={"run": run, "use_case": use_case}))
+        version = int(made.version)
+        self.call(lambda c: c.set_registered_model_alias(name, CANDIDATE, str(version)))
+        return version
+
+    def candidate(self, use_case: str) -> int | None:
+        """The version trained last, None before the first."""
+        return self._aliased(use_case, CANDIDATE)
+
+    def champion(self, use_case: str) -> int | None:
+        """The version that scores, None before the first promotion."""
+        return self._aliased(use_case, CHAMPION)
+
+    def promote(self, use_case: str, version: int) -> None:
+        """Makes a version the champion. Raises ConfigError where there is no such version."""
+        self._source(use_case, version)
+        self.call(lambda c: c.set_registered_model_alias(_name(use_case), CHAMPION, str(version)))
+
+    def load(self, use_case: str, version: int) -> dict[str, bytes]:
+        """A version's files, name -> content. Raises ConfigError for an unknown version, DataRefused for lost files."""
+        place = self._source(use_case, version)
+        folder = Folder(place, self.storage_options)
+        found = {name: folder.get(name) for name in FILES}
+        missing = [name for name, content in found.items() if content is None]
+        if missing:
+            raise DataRefused(
+                f"version {version} of {use_case} has lost its file {missing[0]}",
+                where=place,
+                fix="restore the folder, or train the model again",
+            )
+        return {name: content for name, content in found.items() if content is not None}
+
+    def versions(self, use_case: str) -> list[int]:
+        """All versions, oldest first."""
+        found = self.call(lambda c: list(c.search_model_versions(f"name='{_name(use_case)}'", max_results=1000)))
+        return sorted(int(item.version) for item in found)
+
+    def tag(self, use_case: str, version: int, key: str, value: str) -> None:
+        """Sets a tag of a version."""
+        self.call(lambda c: c.set_model_version_tag(_name(use_case), str(version), key, value))
+
+    def call(self, ask: Callable[[MlflowClient], Result]) -> Result:
+        """Asks MLflow, waiting while other processes hold its SQLite file.
+
+        Raises WorkFailed where the file stays locked, MachineError where the server cannot be reached.
+        """
+        end, pause = time.monotonic() + PATIENCE, 0.05
+        while True:
+            try:
+                with _quiet():
+                    return ask(self._client)
+            except Exception as error:
+                self._refuse_unreachable(error)
+                if not _locked(error):
+                    raise
+                if time.monotonic() + pause > end:
+                    raise WorkFailed(
+                        f"the model registry stayed locked for {PATIENCE:.0f} s",
+                        where=self.uri,
+                        fix="let other runs end, or use an MLflow server (mlflow.uri) for many runs at once",
+                    ) from None
+            # several processes that wait must not come back all at once
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(2 * pause, 2.0)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        # MLflow sends usage data to its makers unless told not to
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        with _quiet(), self._first_alone():
+            from mlflow import MlflowClient
+
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            client.search_registered_models(max_results=1)  # creates the SQLite file's tables
+            return client
+
+    @contextmanager
+    def _first_alone(self) -> Iterator[None]:
+        """One process at a time: two that create the tables of a new SQLite file stumble over each other."""
+        path = self.uri.removeprefix("sqlite:///")
+        if path == self.uri:
+            yield
+            return
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            file = open(f"{path}.lock", "w")
+        except OSError as error:
+            raise MachineError(f"cannot write: {error.strerror}", where=path, fix="grant access to it") from None
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _aliased(self, use_case: str, alias: str) -> int | None:
+        name = _name(use_case)
+        found = self._found(lambda c: c.get_model_version_by_alias(name, alias))
+        return None if found is None else int(found.version)
+
+    def _source(self, use_case: str, version: int) -> str:
+        found = self._found(lambda c: c.get_model_version(_name(use_case), str(version)))
+        if found is None:
+            known = ", ".join(map(str, self.versions(use_case))) or "none"
+            raise ConfigError(f"{use_case} has no model version {version}", where=self.uri, fix=f"known: {known}")
+        return str(found.source).removeprefix("file://")
+
+    def _exists(self, name: str) -> bool:
+        return self._found(lambda c: c.get_registered_model(name)) is not None
+
+    def _create(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.call(lambda c: c.create_registered_model(name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was first
+                raise
+
+    def _found(self, ask: Callable[[MlflowClient], Any]) -> Any:
+        """What is asked for, None where MLflow knows no such thing."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.call(ask)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _refuse_unreachable(self, error: Exception) -> None:
+        text = f"{type(error).__name__} {error}"
+        if any(sign in text for sign in ("ConnectionError", "Max retries exceeded", "Connection refused")):
+            raise MachineError(
+                "the MLflow server cannot be reached", where=self.uri, fix="start it, or correct mlflow.uri"
+            ) from None
+
+
+def _name(use_case: str) -> str:
+    return use_case.replace("/", ".")
+
+
+def _locked(error: Exception) -> bool:
+    return any(sign in str(error) for sign in ("database is locked", "database table is locked"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow and alembic tell users of table migrations and pending deprecations; none of it is theirs to act on."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

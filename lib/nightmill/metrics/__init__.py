@@ -1,0 +1,15 @@
+"""Pure functions `metric(truth, value) -> float` with the field's own definitions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nightmill.metrics.coverage import coverage
+from nightmill.metrics.mae import mae
+from nightmill.metrics.mape import mape
+from nightmill.metrics.nasa_score import nasa_score
+from nightmill.metrics.rmse import rmse
+
+METRICS: dict[str, Callable[[Any, Any], float]] = {"mae": mae, "rmse": rmse, "mape": mape, "nasa_score": nasa_score}
+"""Name in `evaluate.metrics` -> function. All are errors: lower is better."""
+
+__all__ = ["METRICS", "coverage", "mae", "mape", "nasa_score", "rmse"]

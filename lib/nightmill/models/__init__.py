@@ -1,0 +1,23 @@
+"""Torch modules by family. A family is one file here, its options in `nightmill.config.models`, and its line below."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nightmill.models.network import Network
+    from nightmill.models.shape import Fitted, Shape
+
+FAMILIES = {"stid": ("nightmill.models.stid", "Stid"), "lstm": ("nightmill.models.lstm", "Lstm")}
+"""Name in `model.family` -> module and class; imported when built, because torch takes seconds to import."""
+
+
+def build(options: Any, shape: Shape, fitted: Fitted | None = None) -> Network:
+    """The untrained module of a family; `options` is one of `nightmill.config.models`."""
+    module, name = FAMILIES[options.family]
+    network: Network = getattr(import_module(module), name)(options, shape, fitted)
+    return network
+
+
+__all__ = ["FAMILIES", "build"]

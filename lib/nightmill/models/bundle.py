@@ -1,0 +1,197 @@
+"""A trained model as two files that any machine with torch can read: safetensors and JSON, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from nightmill.config.models import Model
+from nightmill.errors import ConfigError, DataRefused
+from nightmill.models import FAMILIES, build
+from nightmill.models.interval import Interval
+from nightmill.models.network import Network
+from nightmill.models.shape import Shape
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+FORMAT = 1
+"""Version of the description's layout."""
+
+Floats = NDArray[np.float32]
+
+
+class Windows(Protocol):
+    """The part of a hand-off batch that a model looks at."""
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def entity(self) -> Tensor: ...
+
+
+@dataclass
+class Bundle:
+    """A module and everything needed to predict with it elsewhere, and to say where it came from."""
+
+    network: Network
+    options: Any
+    """The family's options, one of `nightmill.config.models`."""
+    entities: list[str]
+    """Vocabulary: the entity with code c is entities[c - 1]; code 0 is every other one."""
+    interval: Interval
+    use_case: str
+    target: str
+    """What predictions are called in the predictions table."""
+    config: str
+    """Digest of the options that shaped the training."""
+    gold: dict[str, Any]
+    """The pinned table: version and files, as the hand-off writes it."""
+    seed: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    """On the validation part."""
+
+    @property
+    def shape(self) -> Shape:
+        """What the model sees and predicts."""
+        return self.network.shape
+
+    def to(self, device: torch.device | str) -> Bundle:
+        """Moves the weights to a device; returns itself."""
+        self.network.to(device)
+        return self
+
+    def codes(self, entities: list[str]) -> NDArray[np.int64]:
+        """[len(entities)] the vocabulary's codes of a gold's entities, 0 for those that training did not know."""
+        known = {name: code for code, name in enumerate(self.entities, start=1)}
+        return np.array([known.get(name, 0) for name in entities], dtype=np.int64)
+
+    @torch.inference_mode()
+    def predict(self, batch: Windows, codes: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+        """(value, lo, hi) of a batch, each [b, steps] in the target's unit.
+
+        `codes` is `codes(index.entities)`: batch.entity holds positions in that index, not the model's own codes.
+        """
+        device = self.network.mean.device
+        self.network.eval()
+        entity = torch.from_numpy(codes).to(device)[batch.entity.to(device)]
+        value = self.network(batch.x.to(device), entity).float().cpu().numpy()
+        return value, value + self.interval.low, value + self.interval.high
+
+    def to_files(self) -> dict[str, bytes]:
+        """File name -> content. The same bundle gives the same bytes."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        description = {
+            "format": FORMAT,
+            "use_case": self.use_case,
+            "target": self.target,
+            "options": self.options.model_dump(mode="json"),
+            "shape": self.shape.to_json(),
+            "entities": self.entities,
+            "interval": {
+                "share": self.interval.share,
+                "low": [_number(v) for v in self.interval.low],
+                "high": [_number(v) for v in self.interval.high],
+                "count": list(self.interval.count),
+            },
+            "config": self.config,
+            "gold": self.gold,
+            "seed": self.seed,
+            "metrics": {name: _number(value) for name, value in self.metrics.items()},
+        }
+        text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+        return {WEIGHTS: save(weights), DESCRIPTION: text.encode()}
+
+    @classmethod
+    def from_files(cls, files: dict[str, bytes], where: str = "") -> Bundle:
+        """The inverse of `to_files`, on the CPU. `where` names the files in messages.
+
+        Raises DataRefused where a file is absent or unreadable, ConfigError where the files do not fit each other.
+        """
+        for name in (WEIGHTS, DESCRIPTION):
+            if name not in files:
+                raise DataRefused(f"the model's file {name} is missing", where=where, fix="train the model again")
+        try:
+            data = json.loads(files[DESCRIPTION])
+            weights = load(files[WEIGHTS])
+        except (ValueError, SafetensorError) as error:
+            raise DataRefused(
+                f"the model's files cannot be read: {error}", where=where, fix="restore them, or train the model again"
+            ) from None
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ConfigError(
+                f"the model's description is not of format {FORMAT}",
+                where=where,
+                fix="it was written by another version of Nightmill; train the model again",
+            )
+        return _assemble(data, weights, where)
+
+
+def _assemble(data: dict[str, Any], weights: dict[str, Tensor], where: str) -> Bundle:
+    try:
+        if data["options"]["family"] not in FAMILIES:
+            raise ConfigError(f"model family '{data['options']['family']}' is not known here", where=where)
+        options: Any = TypeAdapter(Model).validate_python(data["options"])
+        network = build(options, Shape.from_json(data["shape"]))
+        interval = data["interval"]
+        bundle = Bundle(
+            network=network,
+            options=options,
+            entities=list(data["entities"]),
+            interval=Interval(
+                interval["share"], _floats(interval["low"], -1), _floats(interval["high"], 1), tuple(interval["count"])
+            ),
+            **{name: data[name] for name in ("use_case", "target", "config", "gold", "seed", "metrics")},
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        raise ConfigError(
+            f"the model's description is incomplete: {error}", where=where, fix="train the model again"
+        ) from None
+    if problem := differences(network, weights) or _sizes(bundle):
+        raise ConfigError(
+            f"the weights do not belong to this description of {bundle.use_case}: {problem}",
+            where=where,
+            fix="take both files from the same model version",
+        )
+    network.load_state_dict(weights)
+    network.eval()
+    return bundle
+
+
+def differences(network: Network, weights: dict[str, Tensor]) -> str:
+    """What makes `weights` unfit for `network`, in words; empty where they fit."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    problems = [f"{name} is missing" for name in wanted if name not in found]
+    problems += [f"{name} is unknown to {type(network).__name__}" for name in found if name not in wanted]
+    problems += [
+        f"{name} is {list(found[name])} instead of {list(size)}"
+        for name, size in wanted.items()
+        if found.get(name, size) != size
+    ]
+    return "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+
+
+def _sizes(bundle: Bundle) -> str:
+    shape = bundle.shape
+    if len(bundle.entities) != shape.entities:
+        return f"{len(bundle.entities)} entities are named instead of {shape.entities}"
+    if len(bundle.interval.low) != shape.steps or len(bundle.interval.high) != shape.steps:
+        return f"intervals are given for {len(bundle.interval.low)} steps instead of {shape.steps}"
+    return ""
+
+
+def _number(value: float) -> float | None:
+    """JSON has neither NaN nor infinity; both are written as null."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _floats(values: list[float | None], sign: int) -> Floats:
+    return np.array([sign * np.inf if v is None else v for v in values], dtype=np.float32)

@@ -1,0 +1,34 @@
+"""Regresses a value of now from the history of one entity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nightmill.config.models import Lstm as Options
+from nightmill.models.network import Network
+from nightmill.models.shape import Fitted, Shape
+
+
+class Lstm(Network):
+    """LSTM layers, attention pooling over the window, linear head.
+
+    Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; pooling as in Yang et al. 2016, "Hierarchical Attention
+    Networks" (a learnt query). Ignores who the entity is, so it serves entities that training never saw.
+    """
+
+    def __init__(self, options: Options, shape: Shape, fitted: Fitted | None = None) -> None:
+        super().__init__(shape, fitted)
+        between = options.dropout if options.layers > 1 else 0.0
+        self.lstm = nn.LSTM(len(shape.features), options.hidden, options.layers, batch_first=True, dropout=between)
+        self.attend = nn.Sequential(nn.Linear(options.hidden, options.hidden), nn.Tanh(), nn.Linear(options.hidden, 1))
+        self.drop = nn.Dropout(options.dropout)
+        self.head = nn.Linear(2 * options.hidden, shape.steps)
+
+    def forward(self, x: Tensor, entity: Tensor) -> Tensor:
+        """[b, steps] predictions in the target's unit; `entity` is not used."""
+        states, _ = self.lstm(self.normalised(x))
+        weights = torch.softmax(self.attend(states), dim=1)
+        pooled = torch.cat([(weights * states).sum(dim=1), states[:, -1]], dim=1)
+        out: Tensor = self.target_mean + self.head(self.drop(pooled)) * self.target_std
+        return out

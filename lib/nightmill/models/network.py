@@ -1,0 +1,46 @@
+"""What every torch model of a use case has: the input's scale as buffers, and how to treat a missing value."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nightmill.models.shape import Fitted, Shape
+
+
+class Network(nn.Module):
+    """`forward(x [b, lookback, feature], entity [b] int64 codes, 0 = unknown) -> [b, steps]` in the target's unit.
+
+    All that was fitted is a buffer, so the weights alone are enough to predict. Without `fitted` the buffers are
+    placeholders that `load_state_dict` fills.
+    """
+
+    mean: Tensor
+    std: Tensor
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, shape: Shape, fitted: Fitted | None) -> None:
+        super().__init__()
+        self.shape = shape
+        width = len(shape.features)
+        self.register_buffer("mean", torch.as_tensor(fitted.mean) if fitted else torch.zeros(width))
+        self.register_buffer("std", torch.as_tensor(fitted.std) if fitted else torch.ones(width))
+        self.register_buffer("target_mean", torch.tensor(fitted.target_mean if fitted else 0.0))
+        self.register_buffer("target_std", torch.tensor(fitted.target_std if fitted else 1.0))
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """z-scores of x [b, lookback, feature]; a missing value (NaN) becomes 0, the training mean."""
+        return torch.nan_to_num((x - self.mean) / self.std, nan=0.0)
+
+    def last_known(self, x: Tensor) -> Tensor:
+        """[b] the newest known value of the target's own past, the target's mean where the window holds none."""
+        past = x[:, :, self.shape.features.index(self.shape.past or "")]
+        position = torch.arange(1, past.shape[1] + 1, device=x.device)
+        newest = (~past.isnan() * position).argmax(dim=1, keepdim=True)
+        return torch.nan_to_num(past.gather(1, newest).squeeze(1), nan=0.0) + torch.where(
+            past.isnan().all(dim=1), self.target_mean, 0.0
+        )
+
+    def settle(self) -> None:
+        """Called once after training: gives what training never saw (the unknown entity) a sensible value."""

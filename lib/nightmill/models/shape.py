@@ -1,0 +1,72 @@
+"""What a model sees and predicts, and what was fitted on its training rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MINUTES_PER_DAY = 1440
+WEEKEND = 5 * MINUTES_PER_DAY
+"""Minute of the week at which Saturday begins; weeks begin on Monday."""
+CLOCK = "minute_of_week"
+"""The feature from which a model knows the local time of its origin."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What goes into a model and what comes out."""
+
+    features: tuple[str, ...]
+    """Names of the input's columns, in order."""
+    lookback: int
+    """Rows of history in a window."""
+    horizon: int
+    """Steps ahead that are predicted; 0 for a value of the origin's own row."""
+    pad: bool
+    """Whether histories shorter than the lookback are padded on the left with their first row."""
+    entities: int
+    """Size of the entity vocabulary, without code 0 of the unknown."""
+    past: str | None
+    """The feature that is the target's own past; None where the past is not known (remaining life)."""
+    every: float
+    """Minutes between rows."""
+
+    @property
+    def steps(self) -> int:
+        """Predicted values per origin."""
+        return max(self.horizon, 1)
+
+    @property
+    def slots(self) -> int:
+        """Steps in a local day (at least one), the resolution of time-of-day profiles."""
+        return max(1, round(MINUTES_PER_DAY / max(self.every, 1.0)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "features": list(self.features)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Shape:
+        """The inverse of `to_json`."""
+        return cls(**{**data, "features": tuple(data["features"])})
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one pass over the training rows found; models keep it as buffers, so that scoring repeats it exactly."""
+
+    mean: Array
+    """[feature] in the features' own units."""
+    std: Array
+    """[feature]; 1 where a feature never varies."""
+    target_mean: float
+    """Mean of the known targets."""
+    target_std: float
+    """Their standard deviation; 1 where they never vary."""
+    profile: Array | None = None
+    """[entity + 1, 2, slots] mean target by entity code (0 = all), weekday or weekend, and time of day."""

@@ -1,0 +1,181 @@
+"""The stage `score`: the champion's predictions for a day, written in slices, committed once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+
+from nightmill.config import Time, UseCase
+from nightmill.errors import DataRefused, WorkFailed
+from nightmill.handoff import Index, Pinned, Samples, Window, build_index, pin, select_samples
+from nightmill.lake.ops import events
+from nightmill.lake.registry import Registry
+from nightmill.lake.run import Step
+from nightmill.lake.tables import Lake, Table
+from nightmill.models.bundle import Bundle
+from nightmill.score.table import Part, replace_day
+from nightmill.score.task import Assignment, score_slices
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
+
+SAMPLES_PER_SLICE = 20_000
+
+
+@dataclass
+class Scored:
+    """What was predicted."""
+
+    use_case: str
+    day: date
+    rows: int
+    entities: int
+    model_version: int
+    hindsight: bool
+    version: int
+
+
+def score(
+    spark: SparkSession, lake: Lake, step: Step, use_case: UseCase, time: Time, registry: Registry, day: date | None
+) -> Scored:
+    """Predicts for one local day (the last one of gold without it) and replaces exactly that day.
+
+    Raises WorkFailed where there is no champion, DataRefused where gold has no row of that day.
+    """
+    gold_table = lake.table("gold", use_case.name)
+    gold_version = step.read(gold_table)
+    champion = _champion(lake, use_case, registry, time, day)
+    files = registry.load(use_case.name, champion)
+    bundle = Bundle.from_files(files, f"{use_case.name} version {champion}")
+    day = day or max(gold_table.days(gold_version), default=None)
+    if day is None:
+        raise DataRefused(f"{use_case.name}: gold is empty", where=gold_table.uri, fix="run `nightmill features` first")
+    start, end = _bounds(day, time)
+    reach = round((bundle.shape.lookback - 1) * time.every.total_seconds() * 1_000_000)
+    gold = _pinned(gold_table, gold_version, start - reach, end)
+    index = build_index(gold, time.every) if gold.files else None
+    samples = _origins(index, bundle, use_case, start - reach, start, end) if index else None
+    if index is None or samples is None or samples.count == 0:
+        raise DataRefused(
+            f"{use_case.name}: no entity has the {bundle.shape.lookback} rows that the model needs on {day}",
+            where=f"{gold_table.label} version {gold_version}",
+            fix="land, clean and engineer that day first, or name another --day",
+        )
+    scored_at = datetime.now(UTC)
+    hindsight = int(bundle.gold.get("until", 0)) >= end  # it has seen what came after the day
+    predictions = lake.table("predictions", use_case.name)
+    assignment = Assignment(
+        gold=gold,
+        index=index,
+        model=files,
+        model_key=f"{use_case.name} version {champion}",
+        table_uri=predictions.uri,
+        day=day,
+        zone=time.zone,
+        run_id=step.run_id,
+        scored_at=scored_at,
+        model_version=champion,
+        hindsight=hindsight,
+    )
+    parts = _distribute(spark, assignment, slices(samples, SAMPLES_PER_SLICE))
+    note = step.note(model_version=champion, scored_at=scored_at, day=day)
+    version = replace_day(predictions, day, parts, note, step.lease)
+    step.wrote(predictions, version)
+    entities = len(np.unique(index.runs.entity[samples.run]))
+    rows = sum(part.rows for part in parts)
+    return Scored(use_case.name, day, rows, entities, champion, hindsight, version)
+
+
+def slices(samples: Samples, size: int) -> list[Samples]:
+    """Cuts samples into slices of about `size`, never an interval in two unless it alone is larger."""
+    found: list[Samples] = []
+    lengths = samples.last - samples.first + 1
+    group, begin = 0, 0
+    for position, length in enumerate(lengths):
+        if group and group + length > size:
+            found.append(samples.take(np.arange(begin, position)))
+            group, begin = 0, position
+        group += int(length)
+    found.append(samples.take(np.arange(begin, len(lengths))))
+    return found
+
+
+def _distribute(spark: SparkSession, assignment: Assignment, todo: list[Samples]) -> list[Part]:
+    context = spark.sparkContext
+    shared = context.broadcast(assignment)
+
+    def task(items: Iterator[tuple[int, Samples]]) -> Iterator[Part]:
+        return score_slices(shared.value, items)
+
+    try:
+        return context.parallelize(list(enumerate(todo)), len(todo)).mapPartitions(task).collect()
+    finally:
+        shared.destroy()
+
+
+def _champion(lake: Lake, use_case: UseCase, registry: Registry, time: Time, day: date | None) -> int:
+    """The champion of that day's night as ops.promotions tells it; where none is told, today's champion."""
+    current = registry.champion(use_case.name)
+    if current is None:
+        raise WorkFailed(
+            f"{use_case.name} has no champion model",
+            where="model registry",
+            fix="run `nightmill train` and `nightmill evaluate` first",
+        )
+    if day is None:
+        return current
+    night = datetime.combine(day + timedelta(days=2), clock(), ZoneInfo(time.zone))
+    earlier = [row for row in events(lake, "promotions", subject=use_case.name) if row["at"] < night]
+    return int(earlier[-1]["model_version"]) if earlier else current
+
+
+def _bounds(day: date, time: Time) -> tuple[int, int]:
+    """First microsecond of a local day and of the next, UTC; days of a clock change are 23 or 25 hours."""
+    zone = ZoneInfo(time.zone)
+    moments = [datetime.combine(d, clock(), zone) for d in (day, day + timedelta(days=1))]
+    return round(moments[0].timestamp() * 1_000_000), round(moments[1].timestamp() * 1_000_000)
+
+
+def _pinned(table: Table, version: int, since: int, until: int) -> Pinned:
+    """The files of the version that hold rows of [since, until), by the table's statistics."""
+    options = table.lake.storage_options or None
+    actions = pa.table(table.delta(version).get_add_actions(flatten=True))
+    low, high = (actions.column(f"{edge}.ts").to_pylist() for edge in ("min", "max"))
+    paths = actions.column("path").to_pylist()
+    wanted = {
+        path
+        for path, first, last in zip(paths, low, high, strict=True)
+        # statistics are cut to milliseconds
+        if first is None or (_micros(first) < until and _micros(last) + 1000 >= since)
+    }
+    gold = pin(table.uri, version, options)
+    return replace(gold, files=tuple(file for file in gold.files if file.path in wanted))
+
+
+def _micros(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1_000_000)
+
+
+def _origins(index: Index, bundle: Bundle, use_case: UseCase, since: int, start: int, end: int) -> Samples:
+    """Windows whose origin lies in the day; with `origins: last` only each entity's last one."""
+    window = Window(bundle.shape.lookback, bundle.shape.horizon, bundle.shape.pad)
+    last_only = use_case.score.origins == "last"
+    samples = select_samples(index, window, since=since, until=end, last_only=last_only, with_future=False)
+    runs = index.runs
+    begin = runs.ts[samples.run]
+    # a padded window may have its origin before the day: those rows were scored with their own day
+    earliest = runs.first[samples.run] + np.maximum(0, -(-(start - begin) // index.every_us))
+    first = np.maximum(samples.first, earliest)
+    keep = first <= samples.last
+    return samples.at(first, samples.last).take(keep)

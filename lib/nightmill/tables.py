@@ -1,0 +1,86 @@
+"""Results of commands as tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nightmill.commands import Outcome
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Prints one table per kind of result."""
+    kinds: dict[str, list[tuple[str, Any]]] = {}
+    for subject, result in outcome.results.items():
+        for item in result if isinstance(result, list) else [result]:
+            kinds.setdefault(type(item).__name__, []).append((subject, item))
+    for kind, items in kinds.items():
+        if kind == "Backtest":
+            for _, item in items:
+                _backtest(item, console)
+            continue
+        head, row = _SHAPES[kind]
+        table = Table(*head)
+        for subject, item in items:
+            for cells in row(subject, item):
+                table.add_row(*[_cell(cell) for cell in cells])
+        console.print(table)
+
+
+def _landed(subject: str, item: Any) -> list[list[Any]]:
+    return [[subject, item.records, item.files, item.corrected, item.known, len(item.refused), item.version]]
+
+
+def _cleaned(subject: str, item: Any) -> list[list[Any]]:
+    total = item.total()
+    refused = ", ".join(f"{rule} {n}" for rule, n in total.refused.most_common()) or 0
+    return [[subject, len(item.days), total.parsed, total.accepted, refused, total.duplicates, item.version]]
+
+
+def _engineered(subject: str, item: Any) -> list[list[Any]]:
+    return [[subject, item.days, item.rows, ", ".join(item.features), item.version]]
+
+
+def _candidate(subject: str, item: Any) -> list[list[Any]]:
+    trained = item.trained
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in trained.bundle.metrics.items())
+    return [[subject, item.version, trained.samples, len(trained.history), f"{trained.seconds:.1f} s", metrics]]
+
+
+def _verdict(subject: str, item: Any) -> list[list[Any]]:
+    return [
+        [subject, score.of, score.metric, "all" if score.horizon is None else score.horizon, score.value]
+        for score in item.scores
+    ] + [[subject, item.reason, "", "", ""]]
+
+
+def _scored(subject: str, item: Any) -> list[list[Any]]:
+    seen = "hindsight" if item.hindsight else ""
+    return [[subject, item.day, item.rows, item.entities, item.model_version, seen, item.version]]
+
+
+_SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
+    "Landed": (("data set", "records", "files", "corrected", "landed before", "unreadable", "version"), _landed),
+    "Cleaned": (("data set", "days", "parsed", "accepted", "refused", "duplicates", "version"), _cleaned),
+    "Engineered": (("use case", "days", "rows in gold", "features", "version"), _engineered),
+    "Candidate": (("use case", "candidate", "samples", "epochs", "training", "on validation"), _candidate),
+    "Verdict": (("use case", "of", "metric", "steps ahead", "on test"), _verdict),
+    "Scored": (("use case", "day", "predictions", "entities", "model", "", "version"), _scored),
+}
+
+
+def _backtest(item: Any, console: Console) -> None:
+    table = Table("of", "metric", "steps ahead", "mean", "spread", title=f"{item.use_case}, seeds {item.seeds}")
+    for row in item.rows:
+        table.add_row(row.of, row.metric, str(row.horizon or "all"), f"{row.mean:.4f}", f"{row.spread:.4f}")
+    console.print(table)
+    seconds = ", ".join(f"{s:.0f} s" for s in item.train_seconds)
+    console.print(f"{item.test_samples} test samples; training {seconds}; commit {item.commit}; {item.machine}")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

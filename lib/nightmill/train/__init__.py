@@ -1,0 +1,1 @@
+"""Training: fitted transforms, the loop, checkpoints, the Ray worker group, tracking."""

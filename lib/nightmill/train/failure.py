@@ -1,0 +1,27 @@
+"""Errors that travel: between ranks, and from a worker to the process that asked for the training."""
+
+from __future__ import annotations
+
+from nightmill import errors
+from nightmill.errors import NightmillError, WorkFailed
+
+
+def to_json(error: BaseException) -> dict[str, str]:
+    """An error as plain texts. What is not a NightmillError becomes a WorkFailed that names its type."""
+    if not isinstance(error, NightmillError):
+        error = _translated(error)
+    return {"type": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+
+
+def from_json(data: dict[str, str]) -> NightmillError:
+    """The inverse of `to_json`."""
+    kind: type[NightmillError] = getattr(errors, data["type"], WorkFailed)
+    return kind(data["what"], where=data["where"], fix=data["fix"])
+
+
+def _translated(error: BaseException) -> NightmillError:
+    name = type(error).__name__
+    text = (str(error).strip().splitlines() or [""])[0]
+    if name == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return WorkFailed("training ran out of memory", fix="lower train.batch or model.window")
+    return WorkFailed(f"training stopped: {name}: {text}", fix="run with --debug for the stack trace")

@@ -1,0 +1,177 @@
+"""One streaming pass over the training rows: what models must know before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightmill.errors import DataRefused
+from nightmill.handoff import Index, Pinned, Samples
+from nightmill.handoff.files import Storage
+from nightmill.models.shape import CLOCK, MINUTES_PER_DAY, WEEKEND, Fitted
+
+TARGET = "target"
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def vocabulary(index: Index, training: Samples) -> list[str]:
+    """Sorted names of the entities that have training samples; an entity's code is its position + 1."""
+    return [index.entities[i] for i in np.unique(index.runs.entity[training.run])]
+
+
+def fit(
+    gold: Pinned, index: Index, training: Samples, features: Sequence[str], slots: int, smoothing: int | None
+) -> Fitted:
+    """Means and standard deviations of the features and of the target, and time-of-day profiles of the target.
+
+    Reads the row groups that hold training rows, one at a time; memory does not grow with the table. `slots` is the
+    number of steps in a day; profiles are averaged over `smoothing` slots on each side and left out where it is None
+    or the features hold no `minute_of_week`. Unknown values (NaN) are left out of everything. Independent of how many
+    workers train later.
+
+    Raises DataRefused naming feature, number and an entity where values are infinite, and where no target is known.
+    """
+    columns = [*features, TARGET]
+    moments = _Moments(len(columns))
+    clock = features.index(CLOCK) if CLOCK in features and smoothing is not None else None
+    entities = vocabulary(index, training)
+    profile = _Profile(len(entities), slots) if clock is not None else None
+    codes = np.zeros(len(index.entities), np.int64)
+    codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
+    for values, entity in _training_rows(gold, index, training, columns):
+        _refuse_infinite(values, entity, columns, index)
+        moments.add(values)
+        if profile is not None:
+            profile.add(codes[entity], values[:, clock], values[:, -1])
+    if not moments.count[-1]:
+        raise DataRefused(
+            "no training row has a known target", where=index.source, fix="take more history, or look at the target"
+        )
+    mean, std = moments.mean.astype(np.float32), moments.std.astype(np.float32)
+    smoothed = profile.smoothed(smoothing or 0) if profile is not None else None
+    return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), smoothed)
+
+
+class _Moments:
+    """Count, mean and sum of squared deviations per column, merged batch by batch (Chan, Golub & LeVeque 1979)."""
+
+    def __init__(self, columns: int) -> None:
+        self.count, self.mean, self.squares = (np.zeros(columns) for _ in range(3))
+
+    def add(self, values: Floats) -> None:
+        known = ~np.isnan(values)
+        count = known.sum(axis=0)
+        mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
+        squares = np.square(np.where(known, values - mean, 0)).sum(axis=0)
+        total = np.maximum(self.count + count, 1)
+        delta = mean - self.mean
+        self.squares += squares + np.square(delta) * self.count * count / total
+        self.mean += delta * count / total
+        self.count += count
+
+    @property
+    def std(self) -> Floats:
+        """Standard deviations; 1 where a column hardly varies, so that dividing by it changes nothing."""
+        std = np.sqrt(self.squares / np.maximum(self.count, 1))
+        flat = std <= 1e-6 * np.maximum(1, np.abs(self.mean))
+        return np.where(flat, 1.0, std)
+
+
+class _Profile:
+    """Sums of the target by entity code (0 = all), weekday or weekend, and slot of the day."""
+
+    def __init__(self, entities: int, slots: int) -> None:
+        self.size = (entities + 1, 2, slots)
+        self.sums, self.counts = np.zeros(self.size), np.zeros(self.size)
+
+    def add(self, code: Ints, minute: Floats, target: Floats) -> None:
+        known = ~np.isnan(minute) & ~np.isnan(target)
+        code, minute, target = code[known], minute[known], target[known]
+        slot = (minute % MINUTES_PER_DAY * (self.size[2] / MINUTES_PER_DAY)).astype(np.int64)
+        place = np.ravel_multi_index((code, (minute >= WEEKEND).astype(np.int64), slot), self.size)
+        cells = int(np.prod(self.size))
+        self.sums += np.bincount(place, target, cells).reshape(self.size)
+        self.counts += np.bincount(place, minlength=cells).reshape(self.size)
+
+    def smoothed(self, reach: int) -> NDArray[np.float32]:
+        """[entity + 1, 2, slots] means over `reach` slots on each side, round midnight.
+
+        Where a cell has no row: the entity's other kind of day, then all entities, then the mean of everything.
+        """
+        sums, counts = self.sums.copy(), self.counts.copy()
+        sums[0], counts[0] = sums.sum(axis=0), counts.sum(axis=0)
+        reach = min(reach, (self.size[2] - 1) // 2)
+        shifts = range(-reach, reach + 1)
+        sums, counts = (np.sum([np.roll(cells, by, axis=2) for by in shifts], axis=0) for cells in (sums, counts))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = sums / counts
+            everything = sums[0].sum() / counts[0].sum()
+        mean = np.where(np.isnan(mean), mean[:, ::-1], mean)
+        mean = np.where(np.isnan(mean), mean[:1], mean)
+        return np.where(np.isnan(mean), everything, mean).astype(np.float32)
+
+
+def _training_rows(
+    gold: Pinned, index: Index, training: Samples, columns: Sequence[str]
+) -> Iterator[tuple[Floats, Ints]]:
+    """(values [rows, columns] float64, entity position [rows]) of the rows that training windows see, by row group."""
+    low, high = _intervals(training)
+    segments = index.segments
+    held = np.searchsorted(high, segments.first, "right"), np.searchsorted(low, segments.first + segments.length)
+    touched = np.flatnonzero(held[0] < held[1])
+    order = touched[np.lexsort((segments.row[touched], segments.group[touched], segments.file[touched]))]
+    storage = Storage(gold.uri, gold.storage_options)
+    bounds = np.flatnonzero(
+        np.diff(segments.file[order], prepend=-1).astype(bool) | np.diff(segments.group[order], prepend=-1).astype(bool)
+    )
+    number, file = -1, None
+    for begin, end in zip(bounds, np.append(bounds[1:], len(order)), strict=True):
+        chosen = order[begin:end]
+        if number != segments.file[chosen[0]]:
+            number = int(segments.file[chosen[0]])
+            file = storage.open(gold.files[number].path)
+        table = storage.read(file, gold.files[number].path, int(segments.group[chosen[0]]), columns)
+        rows, entity = _rows(index, chosen, low, high)
+        values = [table.column(name).to_numpy().astype(np.float64)[rows] for name in columns]
+        yield np.stack(values, axis=1), entity
+
+
+def _intervals(training: Samples) -> tuple[Ints, Ints]:
+    """[low, high) logical rows that training windows see, merged and ascending."""
+    window = training.window
+    low = np.maximum(training.seen_from, training.first - window.lookback + 1)
+    high = np.minimum(training.seen_to, training.last + window.horizon) + 1
+    order = np.argsort(low, kind="stable")
+    low, high = low[order], np.maximum.accumulate(high[order])
+    begin = np.append(True, low[1:] > high[:-1])
+    return low[begin], high[np.append(begin[1:], True)]
+
+
+def _rows(index: Index, chosen: Ints, low: Ints, high: Ints) -> tuple[Ints, Ints]:
+    """(row of the row group, entity position) of every training row in the chosen segments of one row group."""
+    segments, rows, entities = index.segments, [], []
+    for i in chosen:
+        first, length = segments.first[i], segments.length[i]
+        entity = index.runs.entity[np.searchsorted(index.runs.first, first, side="right") - 1]
+        for k in range(np.searchsorted(high, first, side="right"), np.searchsorted(low, first + length)):
+            begin, end = max(low[k], first), min(high[k], first + length)
+            rows.append(np.arange(begin - first, end - first) + segments.row[i])
+            entities.append(np.full(end - begin, entity))
+    return np.concatenate(rows), np.concatenate(entities)
+
+
+def _refuse_infinite(values: Floats, entity: Ints, columns: Sequence[str], index: Index) -> None:
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return
+    column = int(infinite.any(axis=0).argmax())
+    names = index.entities[int(entity[infinite[:, column].argmax()])]
+    raise DataRefused(
+        f"feature '{columns[column]}' is infinite in {int(infinite[:, column].sum())} rows, for instance of '{names}'",
+        where=index.source,
+        fix="correct the source or the cleaning rules, and run clean and features again",
+    )

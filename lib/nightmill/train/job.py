@@ -1,0 +1,128 @@
+"""What is asked of a training, what it rests on once prepared, and what it returns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+
+from nightmill.config.load import digest
+from nightmill.config.usecase import UseCase
+from nightmill.handoff import Index, Parts, Pinned, Window, build_index, pin, split_samples
+from nightmill.models.bundle import Bundle
+from nightmill.models.shape import Fitted, Shape
+from nightmill.train.fit import fit, vocabulary
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One model to train."""
+
+    use_case: UseCase
+    gold: str
+    """Path or URI of the gold table."""
+    version: int | None
+    """Its version; the newest without it."""
+    features: tuple[str, ...]
+    """Feature columns of the gold table, in the order in which the model sees them."""
+    every: timedelta
+    """Step between rows of one entity."""
+    seed: int
+    checkpoint: str
+    """Path or URI of the checkpoint file; one that is there and fits is taken up."""
+    result: str
+    """Folder or URI that receives the model's files."""
+    storage_options: dict[str, str] = field(default_factory=dict)
+    since: int | None = None
+    """Train on rows from this time on, µs UTC; on all without it."""
+
+    @property
+    def window(self) -> Window:
+        """What the model sees and predicts; only a value of now may rest on a padded history."""
+        horizon = self.use_case.target.horizon or 0
+        return Window(self.use_case.model.window, horizon, pad=horizon == 0)
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all options that shape the weights; workers and checkpoints do not."""
+        case = self.use_case
+        shaping = case.train.model_copy(update={"workers": 0, "checkpoint_steps": 1, "due": "weekly", "seed": 0})
+        options = digest(case.model, case.target, case.evaluate.split, shaping)
+        text = json.dumps([options, self.features, self.every.total_seconds(), self.since])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job with all that is decided before the first step, in one process: workers only share out its samples."""
+
+    job: TrainJob
+    gold: Pinned
+    index: Index
+    parts: Parts
+    entities: list[str]
+    """The model's vocabulary."""
+    shape: Shape
+    fitted: Fitted
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    bundle: Bundle
+    history: list[dict[str, float]]
+    """Per epoch: epoch, of, loss, validation_loss (both in units of the target's standard deviation), learning_rate,
+    seconds, samples_per_second."""
+    resumed_from: int | None
+    """Step, counted over all epochs, at which an earlier attempt was taken up."""
+    seconds: float
+    """Spent in the loop, over all attempts."""
+    samples: int
+    """Training samples of an epoch."""
+    workers: int
+    """Processes that trained together."""
+
+
+def prepare(job: TrainJob) -> Prepared:
+    """Pins the gold table, splits it, fits what models need to know of the training rows.
+
+    Raises DataRefused for a table that cannot be trained on, naming what and where.
+    """
+    case = job.use_case
+    gold = pin(job.gold, job.version, job.storage_options or None)
+    index = build_index(gold, job.every)
+    parts = split_samples(index, job.window, case.evaluate.split, job.seed, job.since)
+    entities = vocabulary(index, parts.train)
+    shape = Shape(
+        features=job.features,
+        lookback=job.window.lookback,
+        horizon=job.window.horizon,
+        pad=job.window.pad,
+        entities=len(entities),
+        past=case.target.column if case.target.column in job.features else None,
+        every=job.every.total_seconds() / 60,
+    )
+    smoothing = getattr(case.model, "profile_smoothing", None)
+    fitted = fit(gold, index, parts.train, job.features, shape.slots, smoothing)
+    return Prepared(job, gold, index, parts, entities, shape, fitted)
+
+
+def describe(trained: Trained) -> dict[str, object]:
+    """All of a finished training but the bundle, as plain values for JSON."""
+    return {name: value for name, value in vars(trained).items() if name != "bundle"}
+
+
+def gold_facts(prepared: Prepared) -> dict[str, object]:
+    """The pinned table as plain values for JSON, without storage options (they may hold secrets).
+
+    Beside version and files `until`: the time up to which weights and interval have seen rows, µs UTC.
+    """
+    index, until = prepared.index, 0
+    for part in (prepared.parts.train, prepared.parts.validation):
+        rows = np.minimum(part.last + part.window.horizon, part.seen_to) - index.runs.first[part.run] + 1
+        until = max(until, int((index.runs.ts[part.run] + rows * index.every_us).max(initial=0)))
+    return {**json.loads(prepared.gold.to_json()), "until": until}

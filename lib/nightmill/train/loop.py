@@ -1,0 +1,274 @@
+"""The training loop: batch -> loss -> backward -> clip -> step, on one process or as one of several."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nightmill.config.usecase import Train
+from nightmill.errors import WorkFailed
+from nightmill.models.network import Network
+from nightmill.train import ranks
+from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
+from nightmill.train.loss import sums
+from nightmill.train.schedule import learning_rate
+
+
+class Source(Protocol):
+    """Where batches come from; `nightmill.handoff.Batches` is one."""
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Any]: ...
+
+
+@dataclass(frozen=True)
+class Feed:
+    """This rank's batches and how many there are; the number is the same on all ranks."""
+
+    source: Source
+    steps: int
+    samples: int
+    """Samples of an epoch over all ranks."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that the loop needs. Every rank has the same but for its share of the feeds."""
+
+    network: Network
+    training: Feed
+    validation: Feed
+    entities: list[str]
+    """Names by the positions that batches carry."""
+    codes: NDArray[np.int64]
+    """The model's code of each of them."""
+    options: Train
+    seed: int
+    device: torch.device
+    checkpoint: Checkpoint | None = None
+    on_epoch: Callable[[dict[str, float]], None] = lambda _: None
+    """Called on rank 0 with the epoch's line of the history."""
+
+
+class Loop:
+    """One training. `run()` leaves the chosen weights in `setup.network`, the same on all ranks.
+
+    With `patience` these are the weights of the best epoch, without it those of the last; with `ema` their average.
+    The same seed on the same machine with the same number of ranks gives the same digits, also over interruptions.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.options = setup, setup.options
+        self.network = setup.network.to(setup.device)
+        self.optimiser = _optimiser(self.network, self.options)
+        # what validation and scoring use: the network itself, or a copy that follows it slowly
+        self.judged = copy.deepcopy(self.network) if self.options.ema else self.network
+        self.best: dict[str, Tensor] = {}
+        self.codes = torch.from_numpy(setup.codes).to(setup.device)
+        self.state = State()
+        self.resumed_from: int | None = None
+        """Step, counted over all epochs, at which an earlier attempt was taken up; None for a fresh start."""
+
+    def run(self) -> State:
+        """Trains until the last epoch or until patience runs out.
+
+        Raises WorkFailed naming step and entities when the loss is no number, ConfigError for a checkpoint of another
+        training, DataRefused for bad rows; on all ranks together.
+        """
+        self._resume()
+        wrapped = _distributed(self.network, self.setup.device)
+        while self.state.epoch < self.options.epochs and not self.state.stopped:
+            started, first = time.perf_counter(), self.state.step
+            for batch in self._batches(self.setup.training, self.state.epoch, first):
+                self._step(wrapped, batch)
+                if self.state.step % self.options.checkpoint_steps == 0 and self.state.step < self.setup.training.steps:
+                    self._save(time.perf_counter() - started)
+            self._end_epoch(started, first)
+        self._choose()
+        return self.state
+
+    def _step(self, wrapped: nn.Module, batch: Any) -> None:
+        at = self.state.epoch * self.setup.training.steps + self.state.step
+        rate = learning_rate(self.options.schedule, self.options.learning_rate, at, self._total)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = rate
+        # dropout depends on seed, step and rank alone, so an interrupted training draws what the other would have
+        torch.manual_seed(_seed(self.setup.seed, at, ranks.rank()))
+        self.optimiser.zero_grad(set_to_none=True)
+        wrapped.train()
+        error: Exception | None = batch if isinstance(batch, Exception) else None
+        total, local = torch.zeros(2, dtype=torch.float64, device=self.setup.device), None
+        if error is None:
+            try:
+                local, weight = self._loss(wrapped, batch)
+                total = torch.stack([local.detach(), weight]).double()
+            except Exception as raised:
+                error = raised
+        total = ranks.summed(total, error)
+        loss_sum, weight_sum = total.tolist()
+        self._refuse_no_number(loss_sum, batch, at)
+        if weight_sum > 0 and local is not None:
+            # DDP averages gradients over ranks: times world makes it the gradient of the global sum
+            (local * (ranks.world() / weight_sum)).backward()
+            if self.options.clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip, foreach=True)
+            self.optimiser.step()
+            self._average(at)
+        self.state.step += 1
+        self.state.loss_sum += loss_sum
+        self.state.loss_weight += weight_sum
+
+    def _loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self.setup.device.type == "cuda"):
+            value = network(batch.x, self.codes[batch.entity])
+        return sums(self.options.loss, value, batch.y, batch.weight, self.network.target_std)
+
+    def _batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Any]:
+        """The feed's batches; a rank whose reader fails yields the error once, so that all ranks hear of it."""
+        done, batches = start, feed.source.epoch(epoch, start)
+        try:
+            for batch in batches:
+                yield batch
+                done += 1
+        except Exception as error:
+            yield error
+            return
+        if done != feed.steps:
+            yield RuntimeError(f"the reader gave {done} batches instead of {feed.steps}")
+
+    @torch.no_grad()
+    def _average(self, at: int) -> None:
+        if self.options.ema:
+            # early on the average would remember the random start: Adam's kind of warm-up
+            decay = min(self.options.ema, (1 + at) / (10 + at))
+            torch._foreach_lerp_(list(self.judged.parameters()), list(self.network.parameters()), 1 - decay)
+
+    def _end_epoch(self, started: float, first: int) -> None:
+        loss, state = self._validate(), self.state
+        seconds = time.perf_counter() - started
+        share = (self.setup.training.steps - first) / self.setup.training.steps
+        line = {
+            "epoch": state.epoch + 1,
+            "of": self.options.epochs,
+            "loss": state.loss_sum / state.loss_weight if state.loss_weight else float("nan"),
+            "validation_loss": loss,
+            "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
+            "seconds": seconds,
+            "samples_per_second": self.setup.training.samples * share / seconds,
+        }
+        if self.options.patience is not None and loss < state.best_loss:
+            self.best = {name: p.detach().clone() for name, p in self.judged.named_parameters()}
+        if loss < state.best_loss:
+            state.best_loss, state.best_epoch = loss, state.epoch
+        waited = state.epoch - state.best_epoch
+        state.stopped = bool(ranks.from_first(self.options.patience is not None and waited >= self.options.patience))
+        state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
+        state.history.append(line)
+        self._save(seconds)
+        state.seconds += seconds
+        if ranks.rank() == 0:
+            self.setup.on_epoch(line)
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """Mean loss over the validation samples of all ranks."""
+        self.judged.eval()
+        total, error = torch.zeros(2, dtype=torch.float64, device=self.setup.device), None
+        for batch in self._batches(self.setup.validation, 0, 0):
+            try:
+                if isinstance(batch, Exception):
+                    raise batch
+                total += torch.stack(self._loss(self.judged, batch)).double()
+            except Exception as raised:
+                error = raised
+                break
+        loss_sum, weight = ranks.summed(total, error).tolist()
+        return loss_sum / weight if weight else float("nan")
+
+    def _refuse_no_number(self, loss: float, batch: Any, at: int) -> None:
+        if np.isfinite(loss):
+            return
+        with torch.inference_mode():
+            value = self.network(batch.x, self.codes[batch.entity])
+            bad = ~torch.isfinite(torch.where(batch.y.isnan(), 0.0, value - batch.y)).all(dim=1) & (batch.weight > 0)
+        names = {self.setup.entities[i] for i in batch.entity[bad].tolist()}
+        named = sorted({name for part in ranks.gathered(sorted(names)) for name in part})
+        shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "") or "none by itself"
+        epoch, step = divmod(at, self.setup.training.steps)
+        raise WorkFailed(
+            f"the loss of epoch {epoch + 1}, step {step + 1} is not a number; entities: {shown}",
+            where="train",
+            fix="look at these entities' features in gold; lower train.learning_rate or set train.clip",
+        )
+
+    @property
+    def _total(self) -> int:
+        return self.options.epochs * self.setup.training.steps
+
+    def _save(self, seconds: float) -> None:
+        if self.setup.checkpoint is None:
+            return
+        error: Exception | None = None
+        if ranks.rank() == 0:
+            groups = {"best": self.best}
+            if self.options.ema:
+                groups["average"] = dict(self.judged.named_parameters())
+            state = replace(self.state, seconds=self.state.seconds + seconds)
+            try:
+                self.setup.checkpoint.save(state, pack(self.network, self.optimiser, groups), ranks.world())
+            except Exception as raised:
+                error = raised
+        ranks.agree(error)
+
+    def _resume(self) -> None:
+        """Takes up an earlier attempt. Rank 0 reads: the others may not reach the file, and all must agree."""
+        error: Exception | None = None
+        found: Any = None
+        if self.setup.checkpoint is not None and ranks.rank() == 0:
+            try:
+                found = self.setup.checkpoint.load()
+            except Exception as raised:
+                error = raised
+        ranks.agree(error)
+        found = ranks.from_first(found)
+        if found is None:
+            return
+        self.state, tensors = found
+        unpack(tensors, self.network, self.optimiser, self.setup.checkpoint.path if self.setup.checkpoint else "")
+        self.best = {name: tensor.to(self.setup.device) for name, tensor in group(tensors, "best").items()}
+        if self.options.ema:
+            self.judged.load_state_dict(group(tensors, "average"), strict=False)
+        self.resumed_from = self.state.epoch * self.setup.training.steps + self.state.step
+
+    def _choose(self) -> None:
+        chosen = self.best or {name: p.detach() for name, p in self.judged.named_parameters()}
+        self.network.load_state_dict(chosen, strict=False)
+        self.network.settle()
+        self.network.eval()
+
+
+def _optimiser(network: nn.Module, options: Train) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) where weights decay; one fused kernel per step."""
+    kind = torch.optim.AdamW if options.weight_decay else torch.optim.Adam
+    return kind(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+
+
+def _distributed(network: nn.Module, device: torch.device) -> nn.Module:
+    if ranks.world() == 1:
+        return network
+    devices = [device] if device.type == "cuda" else None
+    # buffers hold what was fitted before training and never change: no need to send them every step
+    return nn.parallel.DistributedDataParallel(
+        network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))

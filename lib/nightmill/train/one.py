@@ -1,0 +1,112 @@
+"""Trains one prepared job on this rank: batches, loop, interval, bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nightmill.handoff import Batches, Plan, Samples
+from nightmill.metrics import METRICS, coverage
+from nightmill.models import build
+from nightmill.models.bundle import Bundle
+from nightmill.models.interval import Interval, calibrate
+from nightmill.train import ranks
+from nightmill.train.checkpoint import Checkpoint, Identity
+from nightmill.train.job import Prepared, Trained, gold_facts
+from nightmill.train.loop import Feed, Loop, Setup
+
+CALIBRATION_VALUES = 20_000_000
+"""Most validation values that are kept for the interval; above that evenly spaced samples stand for all."""
+
+
+def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[str, float]], None]) -> Trained:
+    """The trained model, the same on all ranks of torch.distributed (if it runs); `on_epoch` is called on rank 0.
+
+    Raises what `Loop.run` raises, on all ranks together.
+    """
+    job = prepared.job
+    setup, error = None, None
+    try:
+        setup = _set_up(prepared, device, on_epoch)
+    except Exception as raised:
+        error = raised
+    ranks.agree(error)
+    assert setup is not None
+    loop = Loop(setup)
+    state = loop.run()
+    truth, value = _predictions(setup)
+    interval = calibrate(truth, value, job.use_case.score.interval)
+    bundle = Bundle(
+        network=setup.network.to("cpu"),
+        options=job.use_case.model,
+        entities=prepared.entities,
+        interval=interval,
+        use_case=job.use_case.name,
+        target=job.use_case.target.name,
+        config=job.digest,
+        gold=gold_facts(prepared),
+        seed=job.seed,
+        metrics=_metrics(job.use_case.evaluate.metrics, truth, value, interval),
+    )
+    count = setup.training.samples
+    return Trained(bundle, state.history, loop.resumed_from, state.seconds, count, ranks.world())
+
+
+def _set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[str, float]], None]) -> Setup:
+    job, options = prepared.job, prepared.job.use_case.train
+    torch.manual_seed(job.seed)
+    network = build(job.use_case.model, prepared.shape, prepared.fitted)
+    training, samples = _feed(prepared, prepared.parts.train, device)
+    validation, _ = _feed(prepared, prepared.parts.validation, device)
+    known = {name: code for code, name in enumerate(prepared.entities, start=1)}
+    identity = Identity(job.use_case.name, job.digest, gold_facts(prepared), samples, job.seed)
+    return Setup(
+        network=network,
+        training=training,
+        validation=validation,
+        entities=prepared.index.entities,
+        codes=np.array([known.get(name, 0) for name in prepared.index.entities], dtype=np.int64),
+        options=options,
+        seed=job.seed,
+        device=device,
+        checkpoint=Checkpoint(job.checkpoint, identity, job.storage_options),
+        on_epoch=on_epoch,
+    )
+
+
+def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[Feed, str]:
+    job = prepared.job
+    plan = Plan(samples, job.use_case.train.batch, job.seed, ranks.world())
+    batches = Batches(prepared.gold, prepared.index, plan, ranks.rank(), features=job.features, device=device)
+    return Feed(batches, plan.steps, plan.count), plan.hash
+
+
+@torch.no_grad()
+def _predictions(setup: Setup) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(truth, value) [n, steps] of the validation samples of all ranks, the same on all ranks."""
+    setup.network.eval()
+    codes = torch.from_numpy(setup.codes).to(setup.device)
+    stride = max(1, setup.validation.samples * setup.network.shape.steps // CALIBRATION_VALUES)
+    found: list[tuple[Any, Any]] = []
+    error = None
+    try:
+        for batch in setup.validation.source.epoch(0):
+            real = batch.weight > 0
+            value = setup.network(batch.x, codes[batch.entity]).float()
+            found.append((batch.y[real][::stride].cpu().numpy(), value[real][::stride].cpu().numpy()))
+    except Exception as raised:
+        error = raised
+    ranks.agree(error)
+    parts = [part for rank in ranks.gathered(found) for part in rank]
+    return np.concatenate([truth for truth, _ in parts]), np.concatenate([value for _, value in parts])
+
+
+def _metrics(
+    names: list[Any], truth: NDArray[np.float32], value: NDArray[np.float32], interval: Interval
+) -> dict[str, float]:
+    found = {name: METRICS[name](truth, value) for name in names}
+    return found | {"coverage": coverage(truth, value + interval.low, value + interval.high)}

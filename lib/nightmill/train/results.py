@@ -1,0 +1,79 @@
+"""How a training tells its outcome: files in the job's result folder, so that any process may have written them."""
+
+from __future__ import annotations
+
+import json
+
+from nightmill.errors import NightmillError, WorkFailed
+from nightmill.lake.files import Folder
+from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
+from nightmill.train import failure
+from nightmill.train.job import Trained, TrainJob, describe
+
+DONE, FAILED, PROGRESS, ATTEMPTS = "trained.json", "failed.json", "progress.jsonl", "attempts.json"
+MOST_ATTEMPTS = 2
+"""A model whose workers died this often is given up, so that it does not take the others with it."""
+
+
+class Results:
+    """The result folder of one job."""
+
+    def __init__(self, job: TrainJob) -> None:
+        self.job = job
+        self.folder = Folder(job.result, job.storage_options)
+        self._lines: list[str] = []
+        self._shown = 0
+
+    def clear(self) -> None:
+        """Forgets what an earlier call left."""
+        for name in (DONE, FAILED, PROGRESS, ATTEMPTS):
+            self.folder.delete(name)
+
+    def begin(self) -> bool:
+        """Counts an attempt; False where the job has its outcome already, or has just been given up."""
+        if self.outcome(read=False) is not None:
+            return False
+        attempts = int(self.folder.get(ATTEMPTS) or 0) + 1
+        if attempts > MOST_ATTEMPTS:
+            what = f"the workers were lost {MOST_ATTEMPTS} times while training {self.job.use_case.name}"
+            self.fail(
+                WorkFailed(what, where=self.job.use_case.name, fix="look at memory; lower train.batch or workers")
+            )
+            return False
+        self.folder.put(ATTEMPTS, str(attempts).encode())
+        kept = self.folder.get(PROGRESS)
+        self._lines = kept.decode().splitlines() if kept else []
+        return True
+
+    def progress(self, line: dict[str, float]) -> None:
+        """Adds one epoch's line."""
+        self._lines.append(json.dumps(line))
+        self.folder.put(PROGRESS, "\n".join(self._lines).encode())
+
+    def news(self) -> list[dict[str, float]]:
+        """Lines added since the last call, by whatever process."""
+        lines = (self.folder.get(PROGRESS) or b"").decode().splitlines()
+        fresh, self._shown = lines[self._shown :], len(lines)
+        return [json.loads(line) for line in fresh]
+
+    def finish(self, trained: Trained) -> None:
+        """Writes the model's files, and last the one that says they are all there."""
+        for name, content in trained.bundle.to_files().items():
+            self.folder.put(name, content)
+        self.folder.put(DONE, json.dumps(describe(trained)).encode())
+
+    def fail(self, error: BaseException) -> None:
+        """Writes why there is no model."""
+        self.folder.put(FAILED, json.dumps(failure.to_json(error)).encode())
+
+    def outcome(self, read: bool = True) -> Trained | NightmillError | bool | None:
+        """The finished training or its error, None while there is neither; without `read` just True for either."""
+        failed, done = self.folder.get(FAILED), self.folder.get(DONE)
+        if failed is None and done is None:
+            return None
+        if not read:
+            return True
+        if failed is not None:
+            return failure.from_json(json.loads(failed))
+        files = {name: self.folder.get(name) or b"" for name in (WEIGHTS, DESCRIPTION)}
+        return Trained(bundle=Bundle.from_files(files, self.job.result), **json.loads(done or b"{}"))

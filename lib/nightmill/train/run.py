@@ -1,0 +1,164 @@
+"""The stage `train`: new candidates for several use cases, trained in one worker group."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC
+
+import pyarrow as pa
+
+from nightmill.config import DataSet, Environment, UseCase
+from nightmill.errors import ConfigError, NightmillError
+from nightmill.lake.registry import Registry
+from nightmill.lake.run import Step, step
+from nightmill.lake.tables import Lake
+from nightmill.train.job import Trained, TrainJob
+from nightmill.train.ray_group import Progress, train_all
+from nightmill.train.tracking import Tracking
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One model that is asked for."""
+
+    use_case: UseCase
+    series: DataSet
+    features: tuple[str, ...]
+    seed: int | None = None
+
+
+@dataclass
+class Candidate:
+    """A model that was trained and registered."""
+
+    use_case: str
+    version: int
+    trained: Trained
+
+
+def train(
+    lake: Lake,
+    run_id: str,
+    wanted: list[Wanted],
+    environment: Environment,
+    registry: Registry,
+    progress: Callable[[Progress], None],
+) -> list[Candidate | NightmillError]:
+    """Trains and registers one candidate per use case, in the order asked; a failure stands in its place.
+
+    Each use case is leased for the time of the training. Interrupted trainings continue from their checkpoints.
+    """
+    held: dict[int, tuple[AbstractContextManager[Step], Step]] = {}
+    results: dict[int, Candidate | NightmillError] = {}
+    jobs: dict[int, TrainJob] = {}
+    try:
+        for place, item in enumerate(wanted):
+            try:
+                context = step(lake, run_id, "train", item.use_case.name, environment.lease.expires)
+                held[place] = (context, context.__enter__())
+                jobs[place] = job(lake, held[place][1], item, run_id)
+            except NightmillError as error:
+                results[place] = error
+                _end(held.pop(place, None), error)
+        for place, outcome in zip(jobs, _trained(list(jobs.values()), environment, progress), strict=True):
+            context_and_step = held.pop(place)
+            try:
+                if isinstance(outcome, NightmillError):
+                    raise outcome
+                results[place] = _register(context_and_step[1], wanted[place], outcome, registry, environment, lake)
+                _end(context_and_step, None)
+            except NightmillError as error:
+                results[place] = error
+                _end(context_and_step, error)
+    except BaseException as error:
+        for context_and_step in held.values():
+            _end(context_and_step, error)
+        raise
+    return [results[place] for place in range(len(wanted))]
+
+
+def job(lake: Lake, current: Step, item: Wanted, run_id: str) -> TrainJob:
+    """The training job of a use case on the newest gold; raises DataRefused where there is none."""
+    gold = lake.table("gold", item.use_case.name)
+    version = current.read(gold)
+    time = item.series.contract.time
+    if time is None:
+        raise ConfigError(f"{item.use_case.name}: its series {item.series.name} has no time")
+    name, seed = item.use_case.name.replace("/", "."), item.use_case.train.seed if item.seed is None else item.seed
+    work = f"{lake.root}/ops/training/{name}/seed-{seed}"
+    asked = TrainJob(
+        use_case=item.use_case,
+        gold=gold.uri,
+        version=version,
+        features=item.features,
+        every=time.every,
+        seed=seed,
+        checkpoint="",
+        result=f"{work}/result-{run_id}",
+        storage_options=lake.storage_options,
+        since=_since(item.use_case, gold.delta(version).get_add_actions(flatten=True)),
+    )
+    # another option or another table is another checkpoint: only the same training is continued
+    return replace(asked, checkpoint=f"{work}/{asked.digest}-{version}.checkpoint")
+
+
+def _trained(
+    jobs: list[TrainJob], environment: Environment, progress: Callable[[Progress], None]
+) -> list[Trained | NightmillError]:
+    if not jobs:
+        return []
+    workers = max(j.use_case.train.workers for j in jobs)
+    return train_all(jobs, workers, environment, progress)
+
+
+def _since(use_case: UseCase, actions: object) -> int | None:
+    """First time that `train.history` lets training see, µs UTC, counted back from the table's last row."""
+    if use_case.train.history is None:
+        return None
+    last = max(moment for moment in pa.table(actions).column("max.ts").to_pylist())  # type: ignore[arg-type]
+    aware = last if last.tzinfo else last.replace(tzinfo=UTC)
+    return round((aware - use_case.train.history).timestamp() * 1_000_000)
+
+
+def _register(
+    current: Step, item: Wanted, trained: Trained, registry: Registry, environment: Environment, lake: Lake
+) -> Candidate:
+    current.lease.verify()
+    name = item.use_case.name
+    version = registry.register(trained.bundle.to_files(), name, current.run_id)
+    Tracking(registry).log(item.use_case, trained, version, current.run_id)
+    current.metric(
+        [
+            {"metric": metric, "of": "candidate on validation", "value": value, "model_version": version}
+            for metric, value in trained.bundle.metrics.items()
+        ]
+    )
+    return Candidate(name, version, trained)
+
+
+def _end(held: tuple[AbstractContextManager[Step], Step] | None, error: BaseException | None) -> None:
+    """Ends a step as a `with` block would; the error itself is reported elsewhere."""
+    if held is None:
+        return
+    try:
+        held[0].__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+    except BaseException as raised:
+        if raised is not error:
+            raise
+
+
+def backtest_models(
+    lake: Lake, current: Step, wanted: list[Wanted], environment: Environment, progress: Callable[[Progress], None]
+) -> list[Trained]:
+    """One model per seed in one worker group, registered nowhere; raises the first failure."""
+    jobs = [job(lake, current, item, current.run_id) for item in wanted]
+    found = _trained(jobs, environment, progress)
+    for outcome in found:
+        if isinstance(outcome, NightmillError):
+            raise outcome
+    return [outcome for outcome in found if isinstance(outcome, Trained)]

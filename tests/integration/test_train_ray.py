@@ -1,0 +1,146 @@
+"""Real Ray Train worker groups on a tiny table."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from nightmill.config import Environment, UseCase
+from nightmill.errors import DataRefused, WorkFailed
+from nightmill.models.bundle import WEIGHTS
+from nightmill.train.job import Trained, TrainJob
+from nightmill.train.ray_group import train_all
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+FEATURES = ("speed", "minute_of_week")
+
+
+def write_gold(path: Path) -> str:
+    rng, hours, tables = np.random.default_rng(0), np.arange(240), []
+    for entity in ("e0", "e1", "e2"):
+        speed = (50 + 10 * np.sin(hours / 24 * 2 * np.pi) + rng.normal(0, 1, 240)).astype(np.float32)
+        stamps = [MONDAY + timedelta(hours=int(h)) for h in hours]
+        tables.append(
+            pa.table(
+                {
+                    "entity": pa.array([entity] * 240),
+                    "ts": pa.array(stamps, pa.timestamp("us", "UTC")),
+                    "day": pa.array([date(s.year, s.month, s.day) for s in stamps]),
+                    "speed": speed,
+                    "minute_of_week": ((hours * 60) % 10080).astype(np.float32),
+                    "target": speed,
+                }
+            )
+        )
+    write_deltalake(str(path), pa.concat_tables(tables).combine_chunks())
+    return str(path)
+
+
+def make_job(uri: str, place: Path, name: str = "city/good", **train: object) -> TrainJob:
+    case = UseCase.model_validate(
+        {
+            "name": name,
+            "title": "t",
+            "task": "forecast",
+            "inputs": {"speed": "data/city/traffic"},
+            "target": {"column": "speed", "horizon": 2},
+            "features": [{"columns": ["speed"]}, {"calendar": ["minute_of_week"]}],
+            "model": {"family": "stid", "window": 4, "hidden": 16, "blocks": 1, "embedding": 8, "slots": 24, "dropout": 0},
+            "train": {"epochs": 2, "batch": 64, "learning_rate": 0.01} | train,
+            "evaluate": {"split": {"time": {"validation": 0.2, "test": 0.2}}},
+        }
+    )
+    checkpoint, result = str(place / name / "checkpoint"), str(place / name / "result")
+    return TrainJob(case, uri, None, FEATURES, timedelta(hours=1), 3, checkpoint, result)
+
+
+def test_one_group_trains_all_jobs_and_a_failing_one_stops_no_other(tmp_path, capfd, caplog):
+    good = write_gold(tmp_path / "good")
+    jobs = [
+        make_job(good, tmp_path / "two", "city/good"),
+        make_job(good, tmp_path / "two", "city/bad", learning_rate=1e30),
+        make_job(str(tmp_path / "absent"), tmp_path / "two", "city/absent"),
+        make_job(good, tmp_path / "two", "city/later"),
+    ]
+    told = []
+    first, failed, absent, later = train_all(jobs, 2, Environment(), told.append)
+    shown = capfd.readouterr()
+
+    assert isinstance(first, Trained) and isinstance(later, Trained), (first, later)
+    assert first.workers == 2 and len(first.history) == 2
+    assert isinstance(failed, WorkFailed) and "is not a number" in failed.what and "e0" in failed.what
+    assert isinstance(absent, DataRefused)
+    assert [(t["use_case"], t["epoch"]) for t in told] == [
+        ("city/good", 1),
+        ("city/good", 2),
+        ("city/later", 1),
+        ("city/later", 2),
+    ]
+    assert shown.out == "" and shown.err == ""
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING and r.name.startswith("ray")] == []
+
+    alone = train_all([make_job(good, tmp_path / "one", "city/good")], 0, Environment())[0]
+    assert isinstance(alone, Trained)
+    ours, theirs = ([line["loss"] for line in t.history] for t in (alone, first))
+    assert np.allclose(ours, theirs, rtol=1e-4), "the world size must not change the losses"
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_train_ray import make_job
+from nightmill.config import Environment
+from nightmill.train.ray_group import train_all
+job = make_job({uri!r}, Path({place!r}), epochs=400, checkpoint_steps=1)
+train_all([job], 2, Environment(), lambda line: print(line["epoch"], flush=True))
+"""
+
+
+def test_a_killed_driver_leaves_a_checkpoint_from_which_the_next_call_goes_on(tmp_path):
+    uri, place = write_gold(tmp_path / "gold"), tmp_path / "work"
+    script = SCRIPT.format(here=str(Path(__file__).parent), uri=uri, place=str(place))
+    driver = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline().strip() == "1"
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    _wait_until_gone(driver.pid)
+
+    job = make_job(uri, place, epochs=400, checkpoint_steps=1)
+    job = replace(job, use_case=job.use_case)
+    (found,) = train_all([job], 0, Environment())
+    assert isinstance(found, Trained)
+    assert found.resumed_from is not None and found.resumed_from >= 7
+    assert [line["epoch"] for line in found.history] == list(range(1, 401))
+    assert (Path(job.result) / WEIGHTS).is_file()
+
+
+def _wait_until_gone(session: int) -> None:
+    """Workers that outlive their driver for a moment would still write the checkpoint."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        alive = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if os.getsid(int(entry.name)) == session:
+                        alive.append(entry.name)
+                except ProcessLookupError:
+                    continue
+        if not alive:
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"processes of the killed driver still run: {alive}")

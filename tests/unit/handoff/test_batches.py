@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from deltalake import DeltaTable, write_deltalake
+
+from nightmill.errors import DataRefused
+from nightmill.handoff import Batch, Batches, Plan, Window, build_index, pin, select_samples
+
+from .conftest import EVERY, STEP, series, table_of
+
+
+def batches_of(
+    uri, window, batch=4, *, rank=0, world=1, seed=0, shuffle=False, future=True, last_only=False, **options
+):
+    pinned = pin(uri)
+    index = build_index(pinned, EVERY)
+    plan = Plan(
+        select_samples(index, window, with_future=future, last_only=last_only), batch, seed, world, shuffle=shuffle
+    )
+    return Batches(pinned, index, plan, rank, **{"features": ["x", "x2"], **options})
+
+
+def collected(batches: Batches, epoch: int = 0, start: int = 0) -> list[Batch]:
+    """Batches as lists that stay when the buffers are reused."""
+    return [Batch(*(item.clone() for item in batch)) for batch in batches.epoch(epoch, start)]
+
+
+def equal(left: list[Batch], right: list[Batch]) -> bool:
+    pairs = zip([t for b in left for t in b], [t for b in right for t in b], strict=True)
+    return all(torch.equal(torch.nan_to_num(a, nan=-9e9), torch.nan_to_num(b, nan=-9e9)) for a, b in pairs)
+
+
+def real(batches: list[Batch]) -> Batch:
+    """All samples of some batches, without padding."""
+    whole = Batch(*(torch.cat(items) for items in zip(*batches, strict=True)))
+    return Batch(*(item[whole.weight > 0] for item in whole))
+
+
+def test_a_batch_holds_windows_targets_entities_times_ages_and_weights(gold):
+    uri = gold(series("a", range(4)) + series("b", range(3), base=100))
+    first, second = collected(batches_of(uri, Window(2, 1), batch=2))
+    assert first.x.tolist() == [[[0, 0], [1, 10]], [[1, 10], [2, 20]]]
+    assert first.y.tolist() == [[-2], [-3]]
+    assert first.entity.tolist() == [0, 0]
+    assert first.ts.tolist() == [STEP, 2 * STEP]
+    assert first.age.tolist() == [2, 3]
+    assert first.weight.tolist() == [1, 1]
+    assert (second.x[0].tolist(), second.y[0].tolist(), second.entity[0].item()) == (
+        [[100, 1000], [101, 1010]],
+        [-102],
+        1,
+    )
+
+
+def test_the_last_batch_is_padded_with_weight_0(gold):
+    (batch,) = collected(batches_of(gold(series("a", range(3))), Window(2, 0), batch=4))
+    assert batch.weight.tolist() == [1, 1, 0, 0]
+    assert batch.x[2:].tolist() == [[[0, 0], [0, 0]]] * 2
+    assert batch.y[2:].isnan().all()
+    assert (batch.entity[2:].tolist(), batch.ts[2:].tolist(), batch.age[2:].tolist()) == ([0, 0], [0, 0], [0, 0])
+
+
+def test_horizon_0_is_the_target_of_the_origin_itself(gold):
+    (batch,) = collected(batches_of(gold(series("a", range(4))), Window(3, 0), batch=2))
+    assert batch.y.tolist() == [[-2], [-3]]
+
+
+def test_several_steps_ahead(gold):
+    (batch,) = collected(batches_of(gold(series("a", range(6))), Window(2, 3), batch=2))
+    assert batch.y.tolist() == [[-2, -3, -4], [-3, -4, -5]]
+
+
+def test_windows_never_cross_a_gap_or_an_entity(gold):
+    rows = series("a", range(0, 5)) + series("a", range(7, 10)) + series("b", range(0, 4), base=50)
+    all_ = real(collected(batches_of(gold(rows), Window(3, 1), shuffle=True)))
+    steps = all_.x[:, :, 0].diff(dim=1)
+    assert (steps == 1).all() and (all_.y[:, 0] == -(all_.x[:, -1, 0] + 1)).all()
+    assert sorted(all_.x[:, -1, 0].tolist()) == [2, 3, 52]
+
+
+def test_an_entity_in_many_files_and_row_groups_is_one_history(gold):
+    days = [series("a", range(d * 4, d * 4 + 4)) + series("b", range(d * 4, d * 4 + 4), base=100) for d in range(5)]
+    whole = real(collected(batches_of(gold(*days, rows_per_group=3), Window(6, 2), shuffle=True, batch=5)))
+    assert len(whole.x) == 2 * (20 - 7)
+    assert (whole.x[:, :, 0].diff(dim=1) == 1).all()
+    assert whole.x[:, :, 1].equal(10 * whole.x[:, :, 0])
+    assert whole.y.equal(-(whole.x[:, -1:, 0] + torch.tensor([1.0, 2.0])))
+    assert (whole.ts // STEP + 100 * whole.entity).equal(whole.x[:, -1, 0].long())
+
+
+def test_short_histories_are_padded_on_the_left_with_their_first_row(gold):
+    uri = gold(series("a", range(5, 7)) + series("b", range(1, 2)))
+    (batch,) = collected(batches_of(uri, Window(3, 0, pad=True), batch=3))
+    assert batch.x[:, :, 0].tolist() == [[5, 5, 5], [5, 5, 6], [1, 1, 1]]
+    assert batch.y.tolist() == [[-5], [-6], [-1]]
+    assert batch.age.tolist() == [1, 2, 1]
+
+
+def test_unknown_targets_and_missing_values_are_nan(gold):
+    rows = [("a", 0, 1.0, 5.0), ("a", 1, None, None), ("a", 2, float("nan"), float("nan"))]
+    (batch,) = collected(batches_of(gold(rows), Window(1, 0), batch=3))
+    assert batch.x[:, 0, 0].isnan().tolist() == batch.y[:, 0].isnan().tolist() == [False, True, True]
+
+
+def test_scoring_reads_the_last_window_without_a_future(gold):
+    uri = gold(series("a", range(4)) + series("b", range(3), base=100))
+    options = {"future": False, "last_only": True, "batch": 2}
+    (batch,) = collected(batches_of(uri, Window(2, 3), target=None, **options))
+    assert batch.x[:, :, 0].tolist() == [[2, 3], [101, 102]]
+    assert batch.y.isnan().all() and batch.y.shape == (2, 3)
+    (known,) = collected(batches_of(uri, Window(2, 3), **options))
+    assert known.y.isnan().all()
+
+
+def test_a_future_that_exists_in_part_is_given_in_part(gold):
+    (batch,) = collected(batches_of(gold(series("a", range(4))), Window(2, 2), batch=3, future=False))
+    assert torch.nan_to_num(batch.y, nan=9).tolist() == [[-2, -3], [-3, 9], [9, 9]]
+
+
+def test_all_ranks_together_give_the_batches_of_one(gold):
+    uri = gold(
+        *[series("a", range(d * 50, d * 50 + 50)) + series("b", range(d * 50, d * 50 + 50), 999) for d in range(3)]
+    )
+    window, alone = Window(4, 2), collected(batches_of(uri, Window(4, 2), batch=32, shuffle=True), epoch=1)
+    ranks = [collected(batches_of(uri, window, 32, rank=r, world=3, shuffle=True), epoch=1) for r in range(3)]
+    for number, batch in enumerate(alone):
+        union = real([steps[number] for steps in ranks])
+        key = union.ts + union.entity
+        mine = real([batch])
+        assert union.x[key.argsort()].equal(mine.x[(mine.ts + mine.entity).argsort()])
+
+
+def test_an_epoch_resumes_at_a_step_with_exactly_the_remaining_batches(gold):
+    batches = batches_of(gold(series("a", range(60))), Window(3, 1), batch=7, shuffle=True)
+    whole = collected(batches, epoch=2)
+    assert len(whole) == 9
+    for start in (0, 4, 8, 9):
+        assert equal(collected(batches, 2, start), whole[start:])
+
+
+def test_each_rank_keeps_about_its_share_of_rows(gold):
+    uri = gold(*[series(f"e{e:02}", range(2000)) for e in range(8)])
+    ranks = [batches_of(uri, Window(2, 0), 64, rank=r, world=4, shuffle=True) for r in range(4)]
+    assert all(rank.rows_kept <= 16_000 / 4 * 1.05 for rank in ranks)
+    assert sum(rank.rows_kept for rank in ranks) >= 16_000
+
+
+def test_each_rank_decodes_only_the_row_groups_that_it_needs(gold):
+    uri = gold(*[series(f"e{e:02}", range(200)) for e in range(16)], rows_per_group=5)
+    ranks = [batches_of(uri, Window(2, 0), 64, rank=r, world=8, shuffle=True).rows_read for r in range(8)]
+    assert max(ranks) <= 3200 / 2
+
+
+def test_a_batch_stays_valid_until_prefetch_further_ones_are_taken(gold):
+    uri = gold(series("a", range(200)))
+    for prefetch in (1, 3):
+        batches = batches_of(uri, Window(1, 0), batch=2, prefetch=prefetch)
+        held: list[tuple[int, Batch]] = []
+        for step, batch in enumerate(batches.epoch(0)):
+            held = [*held, (step, batch)][-prefetch:]
+            assert [b.y[0].item() for _, b in held] == [-2.0 * s for s, _ in held]
+
+
+def test_stopping_early_leaves_no_thread(gold):
+    batches = batches_of(gold(series("a", range(100))), Window(1, 0), batch=2)
+    before = set(threading.enumerate())
+    iterator = batches.epoch(0)
+    next(iterator)
+    assert {t.name for t in set(threading.enumerate()) - before} == {"nightmill-prefetch"}
+    iterator.close()
+    assert set(threading.enumerate()) == before
+    for _ in batches.epoch(0):
+        break
+    assert set(threading.enumerate()) == before
+
+
+def test_two_epochs_at_once_do_not_share_buffers(gold):
+    batches = batches_of(gold(series("a", range(100))), Window(1, 0), batch=2)
+    one, two = batches.epoch(0), batches.epoch(0)
+    pairs = [(a.y.tolist(), b.y.tolist()) for a, b in zip(one, two, strict=True)]
+    assert len(pairs) == 50 and all(a == b for a, b in pairs)
+
+
+def test_the_number_of_torch_threads_is_the_callers(gold):
+    batches, before = batches_of(gold(series("a", range(20))), Window(1, 0)), torch.get_num_threads()
+    seen: list[int] = []
+    for _ in batches.epoch(0):
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        seen.append(torch.get_num_threads())
+    assert set(seen) == {before}
+
+
+def test_infinite_values_are_refused_naming_feature_count_and_entity(gold):
+    rows = series("a", range(3)) + [("b", 0, float("inf"), 0.0), ("b", 1, 1.0, 0.0), ("b", 2, -float("inf"), 0.0)]
+    with pytest.raises(DataRefused, match="'x' is infinite in 2 rows, as of entity 'b'"):
+        batches_of(gold(rows), Window(1, 0))
+
+
+def test_an_infinite_target_is_refused(gold):
+    with pytest.raises(DataRefused, match="'target' is infinite in 1 rows, as of entity 'a'"):
+        batches_of(gold([("a", 0, 0.0, float("inf"))]), Window(1, 0))
+
+
+def test_an_unknown_feature_is_refused_naming_it(gold):
+    with pytest.raises(DataRefused, match="no column 'speed'") as refused:
+        batches_of(gold(series("a", range(3))), Window(1, 0), features=["speed"])
+    assert "x2" in refused.value.fix
+
+
+def test_a_feature_that_is_no_number_is_refused(gold):
+    with pytest.raises(DataRefused, match="'entity' is string"):
+        batches_of(gold(series("a", range(3))), Window(1, 0), features=["entity"])
+
+
+def test_other_number_types_are_read_as_float32(tmp_path):
+    table = table_of(series("a", range(3)))
+    for name, kind in (("x", pa.int64()), ("x2", pa.float64())):
+        table = table.set_column(table.schema.get_field_index(name), name, table.column(name).cast(kind))
+    write_deltalake(str(tmp_path / "gold"), table)
+    (batch,) = collected(batches_of(str(tmp_path / "gold"), Window(1, 0)))
+    assert batch.x[:3, 0].tolist() == [[0, 0], [1, 10], [2, 20]]
+
+
+def test_damaged_pages_are_refused_naming_the_file(gold):
+    uri = gold(series("a", range(2000)))
+    pinned = pin(uri)
+    index = build_index(pinned, EVERY)
+    path = Path(uri, pinned.files[0].path)
+    raw = bytearray(path.read_bytes())
+    raw[4:-2000] = bytes(len(raw) - 2004)
+    path.write_bytes(raw)
+    with pytest.raises(DataRefused, match="cannot be read") as refused:
+        Batches(pinned, index, Plan(select_samples(index, Window(1, 0)), 8, 0), features=["x"])
+    assert path.name in refused.value.where
+
+
+def test_an_overwrite_after_pinning_changes_nothing_and_a_vacuum_is_named(gold):
+    uri = gold(series("a", range(50)))
+    pinned = pin(uri)
+    index = build_index(pinned, EVERY)
+    plan = Plan(select_samples(index, Window(1, 0)), 8, 0)
+    before = collected(Batches(pinned, index, plan, features=["x"]))
+    write_deltalake(uri, table_of(series("z", range(9))), mode="overwrite")
+    batches = Batches(pinned, index, plan, features=["x"])
+    assert equal(collected(batches), before)
+    DeltaTable(uri).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    assert equal(collected(batches), before)  # what was read stays
+    with pytest.raises(DataRefused, match="gone"):
+        Batches(pinned, index, plan, features=["x"])
+
+
+def test_an_object_store_gives_the_same_batches_as_a_path(gold):
+    uri = gold(series("a", range(50)), series("b", range(50)))
+    left, right = (batches_of(place, Window(3, 1), shuffle=True) for place in (uri, f"file://{uri}"))
+    assert equal(collected(left), collected(right))
+
+
+def test_no_sample_gives_no_batch(gold):
+    assert collected(batches_of(gold(series("a", range(3))), Window(9, 0))) == []
+
+
+def test_a_rank_without_samples_takes_as_many_steps_as_the_others(gold):
+    uri = gold(series("a", range(5)))
+    steps = [collected(batches_of(uri, Window(1, 0), 2, rank=r, world=7, shuffle=True)) for r in range(7)]
+    assert {len(batches) for batches in steps} == {3}
+    assert sum(batch.weight.sum().item() for batches in steps for batch in batches) == 5
+
+
+def test_random_access_equals_a_plain_reading(gold):
+    rng = np.random.default_rng(0)
+    rows = [(f"e{e}", s, float(rng.integers(1000)), float(rng.integers(1000))) for e in range(5) for s in range(300)]
+    whole = real(collected(batches_of(gold(rows, rows_per_group=128), Window(7, 3), 64, shuffle=True)))
+    x, y = (np.array([row[k] for row in rows]).reshape(5, 300) for k in (2, 3))
+    for sample in range(len(whole.x)):
+        e, s = int(whole.entity[sample]), int(whole.ts[sample]) // STEP
+        assert whole.x[sample, :, 0].tolist() == x[e, s - 6 : s + 1].tolist()
+        assert whole.y[sample].tolist() == y[e, s + 1 : s + 4].tolist()

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from nightmill.config.usecase import ByEntity, ByTime, Split
+from nightmill.errors import DataRefused
+from nightmill.handoff import Index, Parts, Samples, Window, split_samples
+
+from .conftest import STEP, make_index
+from .test_samples import origins
+
+
+def by_time(**shares: float) -> Split:
+    return Split(time=ByTime(**shares))
+
+
+def by_entity(**options: object) -> Split:
+    return Split(entity=ByEntity(**options))
+
+
+def names_of(index: Index, samples: Samples) -> list[str]:
+    return [index.entities[code] for code in index.runs.entity[samples.run]]
+
+
+def test_by_time_the_last_steps_test_and_those_before_validate():
+    index = make_index(("a", 0, 20), ("b", 0, 20))
+    parts = split_samples(index, Window(1, 0), by_time(validation=0.1, test=0.2), seed=0)
+    assert [origins(part) for part in parts] == [
+        [*range(0, 14), *range(20, 34)],
+        [14, 15, 34, 35],
+        [*range(16, 20), *range(36, 40)],
+    ]
+
+
+def test_by_time_windows_lie_inside_one_part():
+    index = make_index(("a", 0, 20))
+    parts = split_samples(index, Window(2, 1), by_time(validation=0.2, test=0.2), seed=0)
+    assert [origins(part) for part in parts] == [[*range(1, 11)], [13, 14], [17, 18]]
+
+
+def test_by_time_padding_does_not_look_into_the_part_before():
+    parts = split_samples(make_index(("a", 0, 10)), Window(3, 0, pad=True), by_time(validation=0.2, test=0.2), seed=0)
+    assert [part.seen_from.tolist() for part in parts] == [[0], [6], [8]]
+    assert [part.seen_to.tolist() for part in parts] == [[5], [7], [9]]
+
+
+def test_by_time_since_counts_shares_of_what_is_used():
+    parts = split_samples(make_index(("a", 0, 30)), Window(1, 0), by_time(validation=0.1, test=0.1), 0, since=20 * STEP)
+    assert [origins(part) for part in parts] == [[*range(20, 28)], [28], [29]]
+
+
+@pytest.mark.parametrize(
+    ("shares", "part"),
+    [({"validation": 0.1, "test": 0.0}, "test"), ({"validation": 0.0, "test": 0.1}, "validation"),
+     ({"validation": 0.5, "test": 0.5}, "train")],
+)  # fmt: skip
+def test_an_empty_part_is_refused_naming_it(shares, part):
+    with pytest.raises(DataRefused, match=f"the {part} part has no window") as refused:
+        split_samples(make_index(("a", 0, 20)), Window(1, 0), by_time(**shares), seed=0)
+    assert refused.value.fix
+
+
+FLEET = make_index(*[(f"{part}/{unit:02}", 0, 30 + unit) for part in ("test", "train") for unit in range(40)])
+
+
+def fleet_parts(seed: int = 0, index: Index = FLEET, **options: object) -> Parts:
+    return split_samples(index, Window(10, 0), by_entity(**{"validation": 0.2, "test": "test/*", **options}), seed)
+
+
+def test_by_entity_the_glob_is_the_test_each_predicted_once_at_its_last_row():
+    parts = fleet_parts()
+    assert names_of(FLEET, parts.test) == FLEET.entities[:40]
+    assert origins(parts.test) == (FLEET.runs.first + FLEET.runs.length - 1).tolist()[:40]
+
+
+def test_by_entity_nobody_is_in_two_parts_and_nobody_is_lost():
+    for options in ({}, {"test": None}):
+        names = [names_of(FLEET, part) for part in fleet_parts(**options)]
+        assert sorted(chain.from_iterable(names)) == FLEET.entities
+        assert all(4 <= len(part) for part in names)
+
+
+def test_by_entity_training_takes_all_windows():
+    train = fleet_parts().train
+    assert train.count == sum(FLEET.runs.length[train.run] - 9)
+
+
+def test_by_entity_validation_is_cut_once_at_a_seeded_point_of_each_life():
+    cuts = [fleet_parts(seed).validation for seed in range(40)]
+    for samples in cuts:
+        assert len(set(names_of(FLEET, samples))) == samples.count
+        age = samples.first - FLEET.runs.first[samples.run] + 1
+        assert ((age >= 10) & (age <= FLEET.runs.length[samples.run])).all()
+    place = np.concatenate([(c.first - FLEET.runs.first[c.run] - 9) / (FLEET.runs.length[c.run] - 10) for c in cuts])
+    assert np.quantile(place, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.12)  # uniform over life
+
+
+def test_by_entity_a_life_over_several_runs_is_cut_in_one_of_them():
+    index = make_index(*[(f"e{unit:02}", start, 20) for unit in range(30) for start in (0, 50)])
+    runs = {int(run) % 2 for seed in range(5) for run in split_samples(
+        index, Window(5, 2), by_entity(validation=0.3), seed).validation.run}  # fmt: skip
+    assert runs == {0, 1}
+
+
+def test_by_entity_lives_shorter_than_the_window_are_cut_at_their_end():
+    index = make_index(*[(f"e{unit:02}", 0, 4) for unit in range(20)])
+    parts = split_samples(index, Window(10, 0, pad=True), by_entity(validation=0.3), seed=1)
+    assert (parts.validation.first - index.runs.first[parts.validation.run] == 3).all()
+
+
+def test_by_entity_membership_stays_when_entities_are_added():
+    some = make_index(*[(f"train/{unit:02}", 0, 30) for unit in range(20)], ("test/00", 0, 30))
+    before, after = names_of(some, fleet_parts(index=some).validation), names_of(FLEET, fleet_parts().validation)
+    assert before == [name for name in after if name in some.entities]
+
+
+def test_by_entity_another_seed_gives_other_members():
+    assert names_of(FLEET, fleet_parts(0).validation) != names_of(FLEET, fleet_parts(1).validation)
+
+
+def test_by_entity_two_others_still_train_and_validate():
+    index = make_index(("a", 0, 30), ("b", 0, 30), ("test/c", 0, 30))
+    for seed in range(20):
+        assert all(part.count for part in fleet_parts(seed, index))
+
+
+def test_a_single_entity_is_not_split_by_entity():
+    with pytest.raises(DataRefused, match="'a' is the only entity"):
+        split_samples(make_index(("a", 0, 30)), Window(1, 0), by_entity(), seed=0)
+
+
+def test_a_glob_that_matches_nobody_is_refused():
+    with pytest.raises(DataRefused, match="the test part has no window"):
+        fleet_parts(test="nobody/*")

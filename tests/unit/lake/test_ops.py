@@ -1,0 +1,85 @@
+"""Events are appended, told once, and tell of runs that were killed."""
+
+import threading
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from nightmill.errors import DataRefused
+from nightmill.lake.lease import Lease
+from nightmill.lake.ops import events, unfinished
+from nightmill.lake.run import Step, new_run_id, step
+from nightmill.lake.tables import Lake
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.open(str(tmp_path))
+
+
+def test_a_step_that_ends_leaves_a_start_and_an_end(lake: Lake) -> None:
+    with step(lake, "run-1", "clean", "data/city/traffic", MINUTE, (date(2026, 3, 1),)):
+        pass
+    told = [(e["run_id"], e["step"], e["event"], e["status"]) for e in events(lake, "runs")]
+    assert told == [("run-1", "clean", "started", ""), ("run-1", "clean", "ended", "done")]
+
+
+def test_a_step_that_is_refused_says_why_and_frees_its_lease(lake: Lake) -> None:
+    with pytest.raises(DataRefused), step(lake, "run-1", "clean", "city/traffic", MINUTE):
+        raise DataRefused("the drop is empty")
+    ended = events(lake, "runs", event="ended")[0]
+    assert ended["status"] == "refused"
+    assert "the drop is empty" in ended["detail"]
+    with step(lake, "run-2", "clean", "city/traffic", MINUTE):
+        pass
+
+
+def test_a_step_without_an_end_was_killed_and_the_next_run_says_so_once(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    Step(lake, "run-1", "clean", "city/traffic", Lease(lake, "city/traffic", "run-1", MINUTE)).event("started")
+    assert [e["run_id"] for e in unfinished(lake, "city/traffic")] == ["run-1"]
+    with step(lake, "run-2", "clean", "city/traffic", MINUTE):
+        assert "run run-1 of clean city/traffic was killed" in caplog.text
+    caplog.clear()
+    with step(lake, "run-3", "clean", "city/traffic", MINUTE):
+        assert "killed" not in caplog.text
+    assert [e["status"] for e in events(lake, "runs", run_id="run-1")] == ["", "killed"]
+
+
+def test_an_event_that_was_written_twice_is_told_once(lake: Lake) -> None:
+    current = Step(lake, "run-1", "clean", "city/traffic", Lease(lake, "city/traffic", "run-1", MINUTE))
+    current.event("started")
+    current.event("started")
+    assert len(events(lake, "runs")) == 1
+
+
+def test_lineage_names_inputs_and_outputs_with_versions(lake: Lake) -> None:
+    with step(lake, "run-1", "clean", "city/traffic", MINUTE) as current:
+        current.inputs["bronze/city/traffic"] = 3
+        current.wrote(lake.table("silver", "city/traffic"), 7)
+    told = {(e["direction"], e["table"], e["version"]) for e in events(lake, "lineage")}
+    assert told == {("read", "bronze/city/traffic", 3), ("wrote", "silver/city/traffic", 7)}
+
+
+def test_several_writers_at_once_lose_no_event(lake: Lake) -> None:
+    def write(number: int) -> None:
+        lease = Lease(lake, f"city/{number}", "run", MINUTE)
+        for event in range(3):
+            Step(lake, "run", "clean", f"city/{number}", lease).event(f"event {event}")
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(events(lake, "runs")) == 12
+
+
+def test_run_ids_are_unique_and_sort_by_time() -> None:
+    ids = [new_run_id("land") for _ in range(50)]
+    assert len(set(ids)) == 50
+    assert ids[0][:8].isdigit()

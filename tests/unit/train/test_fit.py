@@ -1,0 +1,123 @@
+"""What is fitted is fitted on training rows alone."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from nightmill.errors import DataRefused
+from nightmill.handoff import Window, build_index, pin, select_samples
+from nightmill.train.fit import fit, vocabulary
+
+MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def table(rows):
+    """rows: (entity, hours since Monday, feature, target)."""
+    stamps = [MONDAY + hours * HOUR for _, hours, _, _ in rows]
+    return pa.table(
+        {
+            "entity": pa.array([r[0] for r in rows], pa.string()),
+            "ts": pa.array(stamps, pa.timestamp("us", "UTC")),
+            "day": pa.array([s.date() for s in stamps], pa.date32()),
+            "heat": pa.array([r[2] for r in rows], pa.float32()),
+            "minute_of_week": pa.array([r[1] * 60 % 10080 for r in rows], pa.float32()),
+            "target": pa.array([r[3] for r in rows], pa.float32()),
+        }
+    )
+
+
+def fitted(path, *tables, until=None, lookback=1, horizon=0, smoothing=None, slots=24, features=("heat",)):
+    for part in tables:
+        write_deltalake(str(path), part, mode="append")
+    gold = pin(str(path))
+    index = build_index(gold, HOUR)
+    end = None if until is None else round((MONDAY + until * HOUR).timestamp() * 1_000_000)
+    samples = select_samples(index, Window(lookback, horizon), until=end)
+    return fit(gold, index, samples, features, slots, smoothing), vocabulary(index, samples)
+
+
+def test_mean_and_deviation_of_features_and_target(tmp_path):
+    found, names = fitted(tmp_path, table([("a", 0, 1, 10), ("a", 1, 3, 30), ("b", 0, 5, 50), ("b", 1, 7, 70)]))
+    assert names == ["a", "b"]
+    assert (found.mean.tolist(), found.target_mean) == ([4], 40)
+    assert found.std[0] == pytest.approx(5**0.5) and found.target_std == pytest.approx(500**0.5)
+
+
+def test_rows_after_the_training_part_are_not_seen(tmp_path):
+    found, _ = fitted(tmp_path, table([("a", 0, 1, 10), ("a", 1, 3, 30), ("a", 2, 1e6, 1e6)]), until=2)
+    assert (found.mean.tolist(), found.target_mean) == ([2], 20)
+
+
+def test_rows_that_no_window_sees_are_not_seen(tmp_path):
+    # b's history is too short for a window
+    rows = [("a", 0, 1, 1), ("a", 1, 2, 2), ("a", 2, 3, 3), ("b", 0, 99, 99)]
+    found, names = fitted(tmp_path, table(rows), lookback=2, horizon=1)
+    assert (found.mean.tolist(), names) == ([2], ["a"])
+
+
+def test_several_files_give_the_figures_of_one(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [(e, h, float(v), float(2 * v)) for e in "abc" for h, v in enumerate(rng.normal(1e4, 1, 60))]
+    one, _ = fitted(tmp_path / "one", table(rows))
+    parts = [table([r for r in rows if r[1] // 20 == part]) for part in range(3)]
+    several, _ = fitted(tmp_path / "several", *parts)
+    values = np.array([r[2] for r in rows])
+    assert np.allclose(one.mean, several.mean) and np.allclose(one.std, several.std, rtol=1e-5)
+    assert one.std[0] == pytest.approx(values.astype(np.float32).astype(float).std(), rel=1e-5)
+
+
+def test_missing_values_are_left_out(tmp_path):
+    found, _ = fitted(tmp_path, table([("a", 0, 1, None), ("a", 1, None, 30), ("a", 2, 3, float("nan"))]))
+    assert (found.mean.tolist(), found.target_mean) == ([2], 30)
+
+
+def test_a_feature_that_never_varies_is_not_divided_by_nothing(tmp_path):
+    found, _ = fitted(tmp_path, table([("a", h, 0.1, h) for h in range(5)]))
+    assert found.std.tolist() == [1]
+
+
+def test_an_infinite_value_is_refused_by_name(tmp_path):
+    with pytest.raises(DataRefused, match="'heat' is infinite in 1 rows, for instance of 'b'"):
+        fitted(tmp_path, table([("a", 0, 1, 1), ("a", 1, 1, 1), ("b", 0, 1, 1), ("b", 1, float("inf"), 1)]))
+
+
+def test_a_table_without_any_known_target_is_refused(tmp_path):
+    with pytest.raises(DataRefused, match="no training row has a known target"):
+        fitted(tmp_path, table([("a", 0, 1, None), ("a", 1, 1, None)]))
+
+
+def test_a_profile_knows_weekdays_from_weekends(tmp_path):
+    saturday = 5 * 24
+    rows = [("a", 8, 1, 20), ("a", 32, 1, 40), ("a", saturday + 8, 1, 90)]
+    found, _ = fitted(tmp_path, table(rows), smoothing=0, features=("heat", "minute_of_week"))
+    assert found.profile[1, 0, 8] == 30 and found.profile[1, 1, 8] == 90
+
+
+def test_a_profile_is_smoothed_round_midnight(tmp_path):
+    rows = [("a", 0, 1, 10), ("a", 1, 1, 40), ("a", 23, 1, 70)]
+    found, _ = fitted(tmp_path, table(rows), smoothing=1, features=("heat", "minute_of_week"))
+    assert found.profile[1, 0, [22, 23, 0, 1, 2]].tolist() == [70, 40, 40, 25, 40]
+
+
+def test_a_cell_without_rows_asks_the_other_days_then_the_other_entities_then_everything(tmp_path):
+    rows = [("a", 8, 1, 20), ("b", 8, 1, 60), ("b", 9, 1, 80)]
+    found, _ = fitted(tmp_path, table(rows), smoothing=0, features=("heat", "minute_of_week"))
+    a = found.profile[1]
+    assert a[1, 8] == 20  # a's own weekday
+    assert a[0, 9] == 80  # all entities at nine
+    assert a[0, 3] == pytest.approx(160 / 3)  # nobody was ever seen at three
+
+
+def test_the_unknown_entity_has_the_profile_of_all(tmp_path):
+    rows = [("a", 8, 1, 20), ("b", 8, 1, 60)]
+    found, _ = fitted(tmp_path, table(rows), smoothing=0, features=("heat", "minute_of_week"))
+    assert found.profile[0, 0, 8] == 40
+
+
+def test_without_a_clock_there_is_no_profile(tmp_path):
+    found, _ = fitted(tmp_path, table([("a", 0, 1, 1), ("a", 1, 2, 2)]), smoothing=1)
+    assert found.profile is None
