@@ -11,6 +11,7 @@ unexport PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_DRIVER_PYTHON_OPTS PYSPARK
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP NIGHTMILL_CONF
 
 BIN := .venv/bin
+STAMP := .venv/.nightmill
 UV := $(BIN)/uv
 SUITABLE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 # Only asked for while there is no .venv; PYTHON=... overrides it.
@@ -28,7 +29,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: .venv/.jars ## install everything into .venv (once; demo and test do it too)
+setup: $(STAMP)-jars ## install everything into .venv (once; demo and test do it too)
 
 .PHONY: demo
 demo: setup ## simulate a small city and plant, and run two nights on them
@@ -61,13 +62,8 @@ format: setup ## format the code, mend what lint can mend, regenerate docs/refer
 	@$(BIN)/python -m nightmill.config.reference docs/reference.md
 
 .PHONY: backtest
-backtest: setup ## backtest on the published data sets in RAW, results into docs/results/
-	@mkdir -p docs/results build
-	@set -o pipefail; for case in $(USE_CASES); do \
-		name=$${case//\//-}; \
-		$(BIN)/nightmill backtest $$case --raw $(RAW) --lake build/backtest --json $(ARGS) \
-			> build/$$name.json && mv build/$$name.json docs/results/$$name.json || exit; \
-	done
+backtest: setup ## backtest on the published data sets in RAW, tables into docs/results/
+	@$(BIN)/nightmill backtest $(USE_CASES) --raw $(RAW) --lake build/backtest --results docs/results $(ARGS)
 
 .PHONY: doctor
 doctor: setup ## say what this machine lacks
@@ -89,7 +85,7 @@ clean-all: clean ## remove .venv as well
 
 # Each stamp is written last, so that an interrupted set-up is taken up again where it stopped.
 
-.venv/.python:
+$(STAMP)-python:
 	@test -n "$(PYTHON)" || { \
 		echo "error: no suitable Python: 3.11 to 3.14 with its venv module is needed" >&2; \
 		echo "  found: $$(python3 --version 2>&1)" >&2; \
@@ -101,19 +97,19 @@ clean-all: clean ## remove .venv as well
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.uv: bootstrap.lock .venv/.python
+$(STAMP)-uv: bootstrap.lock $(STAMP)-python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
 	@touch $@
 
-.venv/.lock: requirements.lock .venv/.uv
+$(STAMP)-packages: requirements.lock $(STAMP)-uv
 	@echo "  installing the locked packages"
 	@$(UV) pip install --python $(BIN)/python --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/.package: pyproject.toml .venv/.lock
+$(STAMP)-self: pyproject.toml $(STAMP)-packages
 	@$(UV) pip install --python $(BIN)/python --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.venv/.jars: .venv/.package lib/nightmill/jars.py $(wildcard conf/spark/*)
+$(STAMP)-jars: $(STAMP)-self lib/nightmill/jars.py $(wildcard conf/spark/*)
 	@$(BIN)/python -m nightmill.jars
 	@touch $@

@@ -183,6 +183,53 @@ def backtest(
 
 
 @app.command()
+def simulate(
+    day: Annotated[str, typer.Option("--day", help="First day, as 2026-03-01.")],
+    days: Annotated[int, typer.Option("--days", min=1, help="How many days.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same drops.")] = 0,
+    detectors: Annotated[int, typer.Option("--detectors", min=1, help="Loop detectors of the city.")] = 40,
+    machines: Annotated[int, typer.Option("--machines", min=1, help="Machines of the plant.")] = 40,
+    raw: Raw = None,
+    env: Env = "local",
+    conf: Conf = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Writes raw drops of a simulated city and plant, with known dirt."""
+
+    def run() -> Outcome:
+        from nightmill.simulate import simulate as stage
+
+        first = parse_days(day, None, None)[0]
+        work = Work(Configuration.load(conf, env, sets or (), raw), "simulate")
+        folder = work.configuration.raw()
+        made = stage(work.bare_spark, folder, start=first, days=days, seed=seed, detectors=detectors, machines=machines)
+        return Outcome({"simulate": made})
+
+    _run(run, as_json, debug)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Receives raw drops and lake.")] = Path("demo"),
+    env: Env = "local",
+    conf: Conf = None,
+    debug: Debug = False,
+) -> None:
+    """Simulates a small city and plant and runs two nights on them."""
+
+    def run() -> Outcome:
+        from nightmill.demo import run as story
+
+        configuration = Configuration.load(conf, env, raw=str(folder / "raw"), lake=str(folder / "lake"))
+        story(folder, configuration, Console())
+        return Outcome()
+
+    _run(run, False, debug)
+
+
+@app.command()
 def doctor(
     raw: Raw = None,
     lake: LakePath = None,

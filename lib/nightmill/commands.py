@@ -61,10 +61,15 @@ class Work:
 
     @cached_property
     def spark(self) -> SparkSession:
-        """The Spark session, started when a stage first needs it."""
+        """The Spark session, started when a stage first needs it, after the lake was found usable."""
+        assert self.lake  # an unusable one is said before Spark takes its ten seconds to start
+        return self.bare_spark
+
+    @cached_property
+    def bare_spark(self) -> SparkSession:
+        """The Spark session without a look at the lake."""
         from nightmill.spark import session
 
-        self.lake  # a lake that cannot be used is said before Spark takes its ten seconds to start  # noqa: B018
         return session(self.configuration.environment)
 
     @cached_property

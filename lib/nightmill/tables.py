@@ -61,7 +61,15 @@ def _scored(subject: str, item: Any) -> list[list[Any]]:
     return [[subject, item.day, item.rows, item.entities, item.model_version, seen, item.version]]
 
 
+def _simulated(subject: str, item: Any) -> list[list[Any]]:
+    return [
+        [name, n, ", ".join(f"{kind} {k}" for kind, k in item.dirt.get(name, {}).items() if k)]
+        for name, n in item.records.items()
+    ]
+
+
 _SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
+    "Simulated": (("data set", "records", "planted dirt"), _simulated),
     "Landed": (("data set", "records", "files", "corrected", "landed before", "unreadable", "version"), _landed),
     "Cleaned": (("data set", "days", "parsed", "accepted", "refused", "duplicates", "version"), _cleaned),
     "Engineered": (("use case", "days", "rows in gold", "features", "version"), _engineered),

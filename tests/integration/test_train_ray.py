@@ -57,7 +57,15 @@ def make_job(uri: str, place: Path, name: str = "city/good", **train: object) ->
             "inputs": {"speed": "data/city/traffic"},
             "target": {"column": "speed", "horizon": 2},
             "features": [{"columns": ["speed"]}, {"calendar": ["minute_of_week"]}],
-            "model": {"family": "stid", "window": 4, "hidden": 16, "blocks": 1, "embedding": 8, "slots": 24, "dropout": 0},
+            "model": {
+                "family": "stid",
+                "window": 4,
+                "hidden": 16,
+                "blocks": 1,
+                "embedding": 8,
+                "slots": 24,
+                "dropout": 0,
+            },
             "train": {"epochs": 2, "batch": 64, "learning_rate": 0.01} | train,
             "evaluate": {"split": {"time": {"validation": 0.2, "test": 0.2}}},
         }

@@ -24,7 +24,7 @@ GIB = 1 << 30
 
 def shown(checks: list[Check]) -> str:
     text = StringIO()
-    Console(file=text, width=100).print(render(checks))
+    render(checks, Console(file=text, width=100))
     return text.getvalue()
 
 

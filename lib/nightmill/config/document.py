@@ -29,13 +29,7 @@ class Document:
 
     def place(self, location: Iterable[Hashable]) -> str:
         """`file:line` of the nearest enclosing key that stands in a file."""
-        walked: Location = ()
-        node: Any = self.data
-        for part in location:
-            inside = isinstance(node, Mapping) and part in node
-            if inside or (isinstance(node, list) and part in range(len(node))):
-                node = node[part]
-                walked += (part,)
+        walked = self._present(location)
         while walked and walked not in self.places:
             walked = walked[:-1]
         return self.places.get(walked, str(self.path))
@@ -71,6 +65,20 @@ class Document:
             fix=problems[0][2],
         ) from None
 
+    def _present(self, location: Iterable[Hashable]) -> Location:
+        """A location without the parts that the file lacks, as the names of models that pydantic chose on the way."""
+        walked: Location = ()
+        node: Any = self.data
+        for part in location:
+            inside = isinstance(node, Mapping) and part in node
+            if inside or (isinstance(node, list) and part in range(len(node))):
+                node = node[part]
+                walked += (part,)
+        return walked
+
+    def _shown(self, location: Location) -> str:
+        return ".".join(str(part) for part in self._present(location)) or "the file"
+
     def _is_mapping(self, location: Location) -> bool:
         node: Any = self.data
         for part in location:
@@ -79,7 +87,7 @@ class Document:
 
     def _problem(self, model: type[BaseModel], item: Any) -> tuple[str, str, str]:
         location, name = item["loc"], str(item["loc"][-1]) if item["loc"] else ""
-        inside = ".".join(str(part) for part in location[:-1]) or "the file"
+        inside = self._shown(location[:-1])
         place = self.place(location)
         if item["type"] == "extra_forbidden":
             known = _keys_at(model, location[:-1])
@@ -91,7 +99,7 @@ class Document:
             return place, f"{inside} needs {location[-1] + 1} values", f"write all values of '{location[-2]}'"
         if item["type"] == "missing":
             return place, f"key '{name}' is missing in {inside}", f"add '{name}:'"
-        shown = ".".join(str(part) for part in location) or "the file"
+        shown = self._shown(location)
         if item["type"] == "union_tag_invalid":
             tag, known = item["ctx"]["tag"], [word.strip(" '") for word in item["ctx"]["expected_tags"].split(",")]
             near = _nearest(tag, known)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
 State = Literal["ok", "warn", "fail"]
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -23,8 +23,9 @@ class Check:
     fix: str = ""
 
 
-def render(checks: Sequence[Check]) -> Table:
-    """A rich table, one row per check, in the order of the work; what to do stands under what was found."""
+def render(checks: Sequence[Check], console: Console | None = None) -> None:
+    """Prints a table, one row per check, in the order of the work; what to do stands under what was found."""
+    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -36,7 +37,7 @@ def render(checks: Sequence[Check]) -> Table:
         colour = _COLOURS[check.state]
         found = escape(check.found) + (f"\n[bold]fix:[/bold] {escape(check.fix)}" if check.fix else "")
         table.add_row(f"[{colour}]{check.state}[/{colour}]", check.name, found)
-    return table
+    (console or Console()).print(table)
 
 
 def exit_code(checks: Sequence[Check]) -> int:

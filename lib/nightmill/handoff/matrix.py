@@ -136,8 +136,6 @@ def _fill_edges(matrix: Floats, aim: Floats | None, layout: Layout) -> None:
         aim[: layout.blank] = np.nan
     for row, before in zip(spans.row[spans.before > 0], spans.before[spans.before > 0], strict=True):
         matrix[row : row + before] = matrix[row + before]
-        if aim is not None:
-            aim[row : row + before] = np.nan
     stop = spans.row + spans.length
     for end, after in zip(stop[spans.after > 0], spans.after[spans.after > 0], strict=True):
         matrix[end - after : end] = 0

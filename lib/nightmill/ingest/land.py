@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, StringType, StructField, StructType
 
@@ -19,7 +20,7 @@ from nightmill.lake.faults import translated
 from nightmill.lake.quarantine import refuse_files
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
-from nightmill.lake.writes import partition_by_day, read, replace
+from nightmill.lake.writes import partition_by_day, replace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -52,7 +53,7 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     result = Landed(data_set.name, days)
     bronze = lake.table("bronze", data_set.name)
     files = find_days(data_set, raw, days)
-    known = _known(spark, bronze)
+    known = _known(bronze)
     fresh = [f for f in _once(files) if f.hash not in known.values()]
     result.known = len(files) - len(fresh)
     result.version = bronze.version()
@@ -66,6 +67,8 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     if result.refused:
         refuse_files(lake, step, data_set.name, [f for f in fresh if f.name in result.refused], result.refused)
     good = [file for group in groups.values() for file in group]
+    if not good and result.known:
+        return result  # the drop's good files had landed before
     if not good:
         name, why = next(iter(result.refused.items()))
         raise DataRefused(
@@ -94,13 +97,16 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     return result
 
 
-def _known(spark: SparkSession, bronze: Table) -> dict[str, str]:
-    """File name -> content hash of everything in bronze."""
+def _known(bronze: Table) -> dict[str, str]:
+    """File name -> content hash of everything in bronze; batches keep memory flat however long the history."""
     if not bronze.exists():
         return {}
+    known: dict[str, str] = {}
     with translated(bronze.uri):
-        rows = read(spark, bronze).select("_file", "_file_hash").distinct().collect()
-    return {row["_file"]: row["_file_hash"] for row in rows}
+        for batch in bronze.delta().to_pyarrow_dataset().scanner(columns=["_file", "_file_hash"]).to_batches():
+            pairs = pa.Table.from_batches([batch]).group_by(["_file", "_file_hash"]).aggregate([])
+            known |= dict(zip(pairs["_file"].to_pylist(), pairs["_file_hash"].to_pylist(), strict=True))
+    return known
 
 
 def _once(files: list[RawFile]) -> list[RawFile]:

@@ -21,7 +21,10 @@ class Lstm(Network):
         super().__init__(shape, fitted)
         between = options.dropout if options.layers > 1 else 0.0
         self.lstm = nn.LSTM(len(shape.features), options.hidden, options.layers, batch_first=True, dropout=between)
-        self.attend = nn.Sequential(nn.Linear(options.hidden, options.hidden), nn.Tanh(), nn.Linear(options.hidden, 1))
+        # softmax does not see a bias: it would have no gradient but noise, which Adam turns into steps
+        self.attend = nn.Sequential(
+            nn.Linear(options.hidden, options.hidden), nn.Tanh(), nn.Linear(options.hidden, 1, bias=False)
+        )
         self.drop = nn.Dropout(options.dropout)
         self.head = nn.Linear(2 * options.hidden, shape.steps)
 

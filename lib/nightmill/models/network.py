@@ -31,7 +31,9 @@ class Network(nn.Module):
 
     def normalised(self, x: Tensor) -> Tensor:
         """z-scores of x [b, lookback, feature]; a missing value (NaN) becomes 0, the training mean."""
-        return torch.nan_to_num((x - self.mean) / self.std, nan=0.0)
+        z = (x - self.mean) / self.std
+        # not nan_to_num, which would also hide infinities
+        return torch.where(z.isnan(), 0.0, z)
 
     def last_known(self, x: Tensor) -> Tensor:
         """[b] the newest known value of the target's own past, the target's mean where the window holds none."""

@@ -18,7 +18,7 @@ from nightmill.errors import WorkFailed
 from nightmill.models.network import Network
 from nightmill.train import ranks
 from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
-from nightmill.train.loss import sums
+from nightmill.train.loss import per_value, sums
 from nightmill.train.schedule import learning_rate
 
 
@@ -197,7 +197,8 @@ class Loop:
             return
         with torch.inference_mode():
             value = self.network(batch.x, self.codes[batch.entity])
-            bad = ~torch.isfinite(torch.where(batch.y.isnan(), 0.0, value - batch.y)).all(dim=1) & (batch.weight > 0)
+            each, _ = per_value(self.options.loss, value, batch.y, batch.weight, self.network.target_std)
+            bad = ~each.isfinite().all(dim=1)
         names = {self.setup.entities[i] for i in batch.entity[bad].tolist()}
         named = sorted({name for part in ranks.gathered(sorted(names)) for name in part})
         shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "") or "none by itself"
@@ -266,7 +267,7 @@ def _distributed(network: nn.Module, device: torch.device) -> nn.Module:
     devices = [device] if device.type == "cuda" else None
     # buffers hold what was fitted before training and never change: no need to send them every step
     return nn.parallel.DistributedDataParallel(
-        network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        network, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
     )
 
 

@@ -78,9 +78,10 @@ def test_a_run_that_falls_into_a_longer_one_is_put_in_order(gold):
     assert index.runs.length.tolist() == [3, 1, 3]
 
 
-def test_a_row_in_two_files_is_refused_naming_entity_and_time(gold):
-    with pytest.raises(DataRefused, match=r"'b' has two rows at 1970-01-01 00:05:00 UTC"):
-        index_at(gold(series("a", range(3)) + series("b", range(3)), [("b", 1, 0, 0)]))
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_row_in_two_files_is_refused_naming_entity_and_time(gold, step):
+    with pytest.raises(DataRefused, match=f"'b' has two rows at 1970-01-01 00:{5 * step:02}:00 UTC"):
+        index_at(gold(series("a", range(3)) + series("b", range(3)), [("b", step, 0, 0)]))
 
 
 def test_a_row_twice_in_a_file_is_refused_naming_file_entity_and_time(gold):

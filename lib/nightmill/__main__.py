@@ -1,0 +1,5 @@
+"""`python -m nightmill …` does what `nightmill …` does."""
+
+from nightmill.cli import entry
+
+entry()

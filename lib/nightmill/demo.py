@@ -1,0 +1,122 @@
+"""`nightmill demo`: a small city and plant are simulated, two nights run on them, and what they found is told."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nightmill import commands
+from nightmill.commands import Outcome, Work
+from nightmill.config import Configuration
+from nightmill.errors import WorkFailed
+
+log = logging.getLogger(__name__)
+
+USE_CASES = ["city/traffic", "factory/machine_life"]
+START = date(2026, 3, 2)
+DAYS = 14
+"""Simulated days; the nights of the last two are run."""
+
+
+@dataclass
+class Story:
+    """What the demo did, for its last table."""
+
+    judged: Outcome
+    planted: dict[str, dict[str, int]]
+    cleaned: dict[str, Any]
+    seconds: float
+
+
+def run(folder: Path, configuration: Configuration, console: Console) -> None:
+    """Runs everything below `folder` (raw drops and lake) and prints what was found; raises what a stage raises."""
+    started = time.monotonic()
+    first, second = START + timedelta(days=DAYS - 2), START + timedelta(days=DAYS - 1)
+    log.info("demo: simulating %d days of a city and a plant into %s", DAYS, folder / "raw")
+    planted = _simulate(configuration, folder)
+    log.info("demo: night of %s, with %d days of history", first, DAYS - 2)
+    cleaned = _prepare(configuration, [START + timedelta(days=n) for n in range(DAYS - 1)])
+    _train(configuration)
+    judged = _checked(commands.evaluate(Work(configuration, "evaluate"), USE_CASES))
+    _checked(commands.score(Work(configuration, "score", [first]), USE_CASES))
+    log.info("demo: night of %s", second)
+    for name, item in _prepare(configuration, [second]).items():
+        for day, counts in item.days.items():  # a day that late rows reopened counts as it is now
+            cleaned[name].days[day] = counts
+    scored = _checked(commands.score(Work(configuration, "score", [second]), USE_CASES))
+    _tell(Story(judged, planted, cleaned, time.monotonic() - started), scored, folder, console)
+
+
+def _simulate(configuration: Configuration, folder: Path) -> dict[str, dict[str, int]]:
+    from nightmill.simulate import simulate
+
+    spark = Work(configuration, "simulate").spark
+    return simulate(spark, str((folder / "raw").resolve()), start=START, days=DAYS).dirt
+
+
+def _prepare(configuration: Configuration, days: list[date]) -> dict[str, Any]:
+    for stage in (commands.land, commands.clean, commands.features):
+        outcome = _checked(stage(Work(configuration, stage.__name__, days), USE_CASES))
+        if stage is commands.clean:
+            cleaned = outcome.results
+    return cleaned
+
+
+def _train(configuration: Configuration) -> None:
+    """In a process of its own, as a night does: Spark's memory and Ray's stay apart."""
+    lake = str(Path(configuration.environment.lake).resolve())
+    command = [sys.executable, "-m", "nightmill", "train", *USE_CASES, "--lake", lake, "--json"]
+    command += ["--conf", str(configuration.folder.resolve())]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if ended.returncode != 0:
+        raise WorkFailed("the demo's training failed", where=" ".join(command[1:]), fix="run it again with --debug")
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    for error in outcome.failures.values():
+        raise error
+    return outcome
+
+
+def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None:
+    models = Table("use case", "on the test part", "metric", "model", "naive", "better by", title="What it learned")
+    for name, verdict in story.judged.results.items():
+        figures = {(s.of, s.metric, s.horizon): s.value for s in verdict.scores}
+        for (of, metric, horizon), value in figures.items():
+            if of == "candidate" and metric != "coverage":
+                naive = next(s.of for s in verdict.scores if s.of not in ("candidate", "champion"))
+                theirs = figures[naive, metric, horizon]
+                steps = "all steps" if horizon is None else f"{horizon} steps ahead"
+                shown = (f"{value:.3g}", f"{theirs:.3g} ({naive.replace('_', ' ')})", f"{1 - value / theirs:.0%}")
+                models.add_row(name, steps, metric, *shown)
+    console.print(models)
+    data = Table("data set", "parsed", "accepted", "refused", "duplicates", "planted dirt", title="What it cleaned")
+    for name, cleaned in story.cleaned.items():
+        total = cleaned.total()
+        planted = story.planted.get(name.removeprefix("data/"), {})
+        told = ", ".join(f"{kind} {n}" for kind, n in planted.items() if n)
+        refused = ", ".join(f"{rule} {n}" for rule, n in total.refused.most_common()) or "0"
+        data.add_row(name, f"{total.parsed:,}", f"{total.accepted:,}", refused, str(total.duplicates), told)
+    console.print(data)
+    for name, items in scored.results.items():
+        item = items[-1]
+        console.print(f"{name}: {item.rows} predictions for {item.entities} entities, made in the night of {item.day}")
+    for name, verdict in story.judged.results.items():
+        console.print(f"{name}: {verdict.reason}")
+    lake = folder / "lake"
+    console.print(f"Done in {story.seconds:.0f} s. Where to look next:")
+    console.print(f"  predictions  {lake}/predictions/city/traffic   (Delta; any Delta reader)")
+    console.print(f"  refused      {lake}/quarantine/city/traffic")
+    console.print(f"  events       {lake}/ops/runs, ops/lineage, ops/metrics, ops/promotions")
+    console.print(f"  models       .venv/bin/mlflow ui --backend-store-uri sqlite:///{lake}/mlflow.db")
+    console.print("  your system  docs/add-a-system.md")
+

@@ -1,0 +1,105 @@
+"""When the world fails: full disk, unreadable lake, no Java, wrong Java. Clear message, right code, nothing written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from town import FIRST, Town, found, readings
+
+from nightmill.lake.faults import translate
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    return found(tmp_path)
+
+
+def _nightmill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nightmill", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False, env={**os.environ, **environment}
+    )
+
+
+def _land(town: Town, **environment: str) -> subprocess.CompletedProcess[str]:
+    town.drop(FIRST, readings(FIRST))
+    arguments = ["land", "data/town/speeds", "--day", str(FIRST), "--conf", str(town.folder / "conf")]
+    return _nightmill(*arguments, "--raw", str(town.raw), "--lake", str(town.lake), **environment)
+
+
+def _fake_java(folder: Path, text: str) -> Path:
+    java = folder / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(f"#!/bin/sh\necho '{text}' >&2\n")
+    java.chmod(0o755)
+    return folder
+
+
+def test_without_java_the_command_says_how_to_get_it(town: Town, tmp_path: Path) -> None:
+    ended = _land(town, JAVA_HOME="", PATH=str(tmp_path / "empty"))
+    assert ended.returncode == 2
+    assert "Java" in ended.stderr and "install" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (town.lake / "bronze").exists()
+
+
+def test_with_a_java_that_is_too_old_the_command_says_so(town: Town, tmp_path: Path) -> None:
+    ended = _land(town, JAVA_HOME=str(_fake_java(tmp_path / "java8", 'openjdk version "1.8.0_402"')))
+    assert ended.returncode == 2
+    assert "1.8.0_402 is too old" in ended.stderr
+    assert not (town.lake / "bronze").exists()
+
+
+def test_a_lake_that_cannot_be_used_is_refused_before_spark_starts(town: Town) -> None:
+    town.lake.write_text("not a folder")
+    ended = _land(town)
+    assert ended.returncode == 2
+    assert "lake cannot be used" in ended.stderr
+    assert town.lake.read_text() == "not a folder"
+
+
+def test_a_full_disk_is_said_and_nothing_is_committed(town: Town, spark: SparkSession) -> None:
+    if os.geteuid() != 0 or subprocess.run(["mount", "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    town.lake.mkdir()
+    size = "size=200k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(town.lake)], check=False).returncode:
+        pytest.skip("this machine does not allow to mount a small file system")
+    try:
+        for number in range(40):
+            town.drop(FIRST, readings(FIRST, detectors="abcdefghij", speed=60 + number / 7), f"{number}.csv")
+        from nightmill.commands import land
+
+        outcome = land(town.work("land", FIRST), ["data/town/speeds"])
+        (error,) = outcome.failures.values()
+        assert outcome.exit_code == 4
+        assert "disk is full" in error.what
+        log = town.lake / "bronze" / "town" / "speeds" / "_delta_log"
+        assert not list(log.glob("*.json")) or not town.rows("bronze")
+    finally:
+        subprocess.run(["umount", str(town.lake)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "what"),
+    [
+        ("java.io.IOException: No space left on device", "WorkFailed", "disk is full"),
+        ("[FAILED_READ_FILE.NO_HINT] while reading file:/lake/x.parquet", "DataRefused", "cannot be read"),
+        ("open: Permission denied", "MachineError", "no right"),
+        ("DELTA_FAILED_TO_MERGE_FIELDS: fields 'speed' and 'speed'", "DataRefused", "column speed has another type"),
+        ("DELTA_CONCURRENT_APPEND: files were added", "WorkFailed", "another writer"),
+    ],
+)
+def test_what_engines_throw_becomes_a_typed_error(text: str, kind: str, what: str) -> None:
+    typed = translate(RuntimeError(text), "here")
+    assert type(typed).__name__ == kind
+    assert what in str(typed)
+
+
+def test_what_is_not_known_is_left_as_it_is() -> None:
+    assert translate(RuntimeError("something else"), "here") is None

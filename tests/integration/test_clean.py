@@ -1,0 +1,151 @@
+"""Bronze becomes silver: typed, in range, one row per key, with every record accounted for."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from town import FIRST, Town, readings
+
+from nightmill.clean.stage import Cleaned
+from nightmill.errors import DataRefused
+from nightmill.lake.ops import events
+
+pytestmark = pytest.mark.usefixtures("spark")
+NEXT = FIRST + timedelta(days=1)
+
+
+def _clean(town: Town, *days: date, sets: tuple[str, ...] = (), landing: tuple[date, ...] = (FIRST,)) -> Cleaned:
+    from nightmill.commands import clean, land
+
+    targets = ["data/town/speeds"]
+    for outcome in (
+        land(town.work("land", *landing, sets=sets), targets),
+        clean(town.work("clean", *days, sets=sets), targets),
+    ):
+        for error in outcome.failures.values():
+            raise error
+    return outcome.results["data/town/speeds"]
+
+
+def test_times_become_utc_and_days_stay_local(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:30:00,50", "a,2026-03-02 23:30:00,60"])
+    _clean(town)
+    rows = town.table("silver").sort_by("ts").to_pylist()
+    assert [(r["detector"], r["ts"], r["speed"], r["day"], r["_filled"]) for r in rows] == [
+        ("a", datetime(2026, 3, 1, 23, 30, tzinfo=UTC), 50.0, FIRST, False),
+        ("a", datetime(2026, 3, 2, 22, 30, tzinfo=UTC), 60.0, FIRST, False),
+    ]
+
+
+def test_each_refused_record_is_kept_with_rule_reason_and_original(town: Town) -> None:
+    good = readings(FIRST)[:20]
+    bad = [
+        "a,2026-03-02 23:00:00,fast",
+        "b,2026-03-02 23:00:00,-1",
+        "c,2026-03-02 23:00:00,",
+        "d,2026-02-30 23:00:00,5",
+        "e,2026-03-02 23:00:00,5,6",
+        ",2026-03-02 23:00:00,5",
+        "f,2026-03-02 23:00:00,NA",
+    ]
+    town.drop(FIRST, good + bad)
+    cleaned = _clean(town)
+    refused = {(r["rule"], r["reason"]) for r in town.table("quarantine").to_pylist()}
+    assert refused == {
+        ("type", "speed is not of type float: 'fast'"),
+        ("between", "speed is outside 0 … 200: '-1'"),
+        ("required", "speed is missing"),
+        ("time", "not a time: '2026-02-30 23:00:00'"),
+        ("malformed", "more or fewer fields than columns"),
+        ("required", "detector is missing"),
+    }
+    original = next(r["original"] for r in town.table("quarantine").to_pylist() if r["rule"] == "type")
+    assert original == '{"detector":"a","ts":"2026-03-02 23:00:00","speed":"fast"}'
+    total = cleaned.total()
+    assert (total.parsed, total.accepted, sum(total.refused.values()), total.duplicates) == (27, 20, 7, 0)
+
+
+def test_of_several_rows_with_one_key_the_latest_drop_wins(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,1", "a,2026-03-02 00:00:00,2"])
+    town.drop(NEXT, ["a,2026-03-02 00:00:00,3", "a,2026-03-03 00:00:00,4"])
+    cleaned = _clean(town, landing=(FIRST, NEXT))
+    assert sorted(r["speed"] for r in town.rows("silver")) == [3.0, 4.0]
+    total = cleaned.total()
+    assert (total.parsed, total.accepted, total.duplicates) == (4, 2, 2)
+
+
+def test_a_late_file_reopens_exactly_its_days(town: Town) -> None:
+    for day in (FIRST, NEXT):
+        town.drop(day, readings(day))
+    assert set(_clean(town, landing=(FIRST, NEXT)).days) == {FIRST, NEXT}
+    later = FIRST + timedelta(days=5)
+    town.drop(later, ["z,2026-03-02 12:00:00,77"])
+    assert set(_clean(town, landing=(later,)).days) == {FIRST}
+    assert [r["speed"] for r in town.rows("silver") if r["detector"] == "z"] == [77.0]
+    assert len(town.rows("silver")) == 2 * 144 + 1
+
+
+def test_a_corrected_file_takes_back_rows_that_it_no_longer_holds(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST))
+    town.drop(FIRST, ["z,2026-03-02 12:00:00,77", "z,2026-03-03 12:00:00,78"], "b.csv")
+    _clean(town)
+    town.drop(FIRST, ["z,2026-03-02 12:30:00,79"], "b.csv")
+    assert set(_clean(town).days) == {FIRST}
+    assert [r["speed"] for r in town.rows("silver") if r["detector"] == "z"] == [79.0]
+
+
+def test_cleaning_again_does_nothing_and_a_forced_day_is_identical(town: Town) -> None:
+    town.drop(FIRST, [*readings(FIRST), "a,2026-03-02 23:10:00,fast"])
+    _clean(town)
+    before = town.rows("silver"), town.rows("quarantine")
+    version = town.work("x").lake.table("silver", "town/speeds").version()
+    assert _clean(town).days == {}
+    assert town.work("x").lake.table("silver", "town/speeds").version() == version
+    assert set(_clean(town, FIRST).days) == {FIRST}
+    assert (town.rows("silver"), town.rows("quarantine")) == before
+
+
+def test_a_day_with_too_many_refused_records_is_refused_whole_and_the_others_are_written(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST))
+    town.drop(NEXT, [line.rsplit(",", 1)[0] + ",fast" for line in readings(NEXT)])
+    with pytest.raises(DataRefused, match="144 of 144 records of 2026-03-03 are refused") as raised:
+        _clean(town, landing=(FIRST, NEXT))
+    assert "type: speed is not of type float: 'fast'" in raised.value.what
+    assert {r["day"] for r in town.rows("silver")} == {FIRST}
+    town.drop(NEXT, readings(NEXT))
+    assert set(_clean(town, landing=(NEXT,)).days) == {NEXT}
+    assert {r["day"] for r in town.rows("silver")} == {FIRST, NEXT}
+
+
+def test_a_changed_contract_makes_all_days_anew(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST))
+    _clean(town)
+    cleaned = _clean(town, sets=("contract.columns.speed.between=[0, 60]", "clean.max_refused=100%"))
+    assert cleaned.total().refused["between"] > 0
+
+
+def test_short_gaps_are_filled_within_the_day_and_marked(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,10", "a,2026-03-02 01:30:00,40", "a,2026-03-02 06:00:00,5"])
+    _clean(town, sets=("clean.gaps={fill: interpolate, at_most: 1 h}",))
+    rows = town.table("silver").sort_by("ts").to_pylist()
+    assert [(r["ts"].hour, r["ts"].minute, r["speed"], r["_filled"]) for r in rows] == [
+        (23, 0, 10.0, False),
+        (23, 30, 20.0, True),
+        (0, 0, 30.0, True),
+        (0, 30, 40.0, False),
+        (5, 0, 5.0, False),
+    ]
+
+
+def test_an_hour_that_the_clock_skips_or_repeats_loses_no_record_silently(town: Town) -> None:
+    autumn = date(2026, 10, 25)
+    town.drop(autumn, [f"a,2026-10-25 {h:02d}:00:00,{h}" for h in range(24)])
+    total = _clean(town, landing=(autumn,)).total()
+    assert total.parsed == 24 == total.accepted + total.duplicates + sum(total.refused.values())
+    assert {r["day"] for r in town.rows("silver")} == {autumn}
+
+
+def test_counts_by_day_and_rule_are_told_to_ops(town: Town) -> None:
+    town.drop(FIRST, [*readings(FIRST), "a,2026-03-02 23:10:00,fast"])
+    _clean(town)
+    told = {(m["of"], m["value"]) for m in events(town.work("x").lake, "metrics", metric="records")}
+    assert told == {("parsed", 145.0), ("accepted", 144.0), ("duplicates", 0.0), ("refused type", 1.0)}

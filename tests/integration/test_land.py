@@ -1,0 +1,209 @@
+"""Raw files become bronze records, each once."""
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from nightmill.commands import land
+from nightmill.errors import ConfigError, DataRefused, NightmillError
+from town import FIRST, Town, readings
+
+pytestmark = pytest.mark.usefixtures("spark")
+TARGET = ["data/town/speeds"]
+
+
+def _land(town: Town, *days: date, sets: tuple[str, ...] = ()) -> object:
+    outcome = land(town.work("land", *(days or (FIRST,)), sets=sets), TARGET)
+    for error in outcome.failures.values():
+        raise error
+    return outcome.results["data/town/speeds"]
+
+
+def test_records_land_as_text_with_their_origin(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,fast", "b,2026-03-02 00:30:00, 7"])
+    _land(town)
+    rows = town.rows("bronze", drop=("_file_hash", "_corrupt"))
+    origin = {"_file": "speeds/2026-03-02/a.csv", "_drop_day": FIRST, "day": FIRST, "_record_day": FIRST}
+    assert rows == [
+        {"detector": "a", "ts": "2026-03-02 00:00:00", "speed": "fast"} | origin,
+        {"detector": "b", "ts": "2026-03-02 00:30:00", "speed": " 7"} | origin,
+    ]
+
+
+def test_a_drop_lands_once_however_often_it_is_landed(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST))
+    _land(town)
+    before = town.rows("bronze")
+    again = _land(town)
+    assert (again.records, again.known) == (0, 1)  # type: ignore[attr-defined]
+    assert town.rows("bronze") == before
+
+
+def test_the_same_content_under_two_names_lands_once(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST), "a.csv")
+    town.drop(FIRST, readings(FIRST), "copy.csv")
+    _land(town)
+    assert len(town.rows("bronze")) == 144
+
+
+def test_a_corrected_file_replaces_what_landed_under_its_name(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,1"], "a.csv")
+    town.drop(FIRST, ["b,2026-03-02 00:00:00,2"], "b.csv")
+    _land(town)
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,9"], "a.csv")
+    assert _land(town).corrected == 1  # type: ignore[attr-defined]
+    assert sorted((r["detector"], r["speed"]) for r in town.rows("bronze")) == [("a", "9"), ("b", "2")]
+
+
+def test_columns_are_matched_by_name_in_each_file(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,1"], "a.csv")
+    town.drop(FIRST, ["2,b,2026-03-02 00:00:00"], "b.csv", header="speed,detector,ts")
+    _land(town)
+    assert sorted((r["detector"], r["speed"]) for r in town.rows("bronze")) == [("a", "1"), ("b", "2")]
+
+
+def test_a_new_column_lands_beside_the_known_ones(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,1"])
+    _land(town)
+    town.drop(FIRST, ["a,2026-03-02 00:30:00,1,wet"], "b.csv", header="detector,ts,speed,road")
+    _land(town)
+    assert sorted(str(r["road"]) for r in town.rows("bronze")) == ["None", "wet"]
+
+
+def test_one_bad_file_does_not_stop_the_good_ones_and_is_quarantined(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST))
+    town.drop(FIRST, ["1,2"], "b.csv", header="detector,velocity")
+    landed = _land(town)
+    assert landed.refused == {"speeds/2026-03-02/b.csv": "column 'speed' is missing"}  # type: ignore[attr-defined]
+    refused = town.rows("quarantine", drop=("_file_hash",))
+    assert [(r["rule"], r["_file"], r["stage"]) for r in refused] == [
+        ("unreadable_file", "speeds/2026-03-02/b.csv", "land")
+    ]
+    _land(town)
+    assert len(town.rows("quarantine")) == 1, "landing again does not double it"
+
+
+def test_a_drop_without_a_good_file_is_refused_and_nothing_is_landed(town: Town) -> None:
+    town.drop(FIRST, ["1,2"], header="detector,velocity")
+    with pytest.raises(DataRefused, match="column 'speed' is missing"):
+        _land(town)
+    assert not (town.lake / "bronze").exists()
+
+
+def test_no_drop_is_refused_by_name(town: Town) -> None:
+    with pytest.raises(DataRefused, match=r"no file matches speeds/2026-03-02/\*\.csv"):
+        _land(town)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "detector,ts,speed\n"])
+def test_an_empty_drop_is_refused(town: Town, content: str) -> None:
+    town.drop(FIRST, []).write_text(content)
+    with pytest.raises(DataRefused, match="empty|holds no record"):
+        _land(town)
+    assert not (town.lake / "bronze").exists()
+
+
+def test_a_missing_raw_folder_is_refused(town: Town) -> None:
+    town.raw.rmdir()
+    with pytest.raises(DataRefused, match="no folder of raw drops"):
+        _land(town)
+
+
+def test_a_drop_per_day_needs_a_day(town: Town) -> None:
+    with pytest.raises(ConfigError, match="drop per day"):
+        land(town.work("land"), TARGET)
+
+
+def test_days_of_a_range_without_drop_are_passed_over(town: Town) -> None:
+    days = town.history(3)
+    (town.raw / "speeds" / "2026-03-03" / "a.csv").unlink()
+    assert _land(town, *days).records == 288  # type: ignore[attr-defined]
+
+
+def _parquet(town: Town, name: str, speed: pa.Array) -> Path:
+    path = town.raw / "speeds" / FIRST.isoformat() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = pa.array([f"2026-03-02 {n:02d}:00:00" for n in range(len(speed))])
+    pq.write_table(pa.table({"detector": ["a"] * len(speed), "ts": times, "speed": speed}), path)
+    return path
+
+
+PARQUET = ('source.format="parquet"', 'source.path="${raw}/speeds/{day}/*.parquet"')
+
+
+def test_parquet_keeps_the_sources_own_types(town: Town) -> None:
+    _parquet(town, "a.parquet", pa.array([1.5, 2.5]))
+    _land(town, sets=PARQUET)
+    assert town.table("bronze").schema.field("speed").type == pa.float64()
+
+
+def test_a_corrupt_parquet_file_among_good_ones_is_quarantined(town: Town) -> None:
+    _parquet(town, "a.parquet", pa.array([1.5, 2.5]))
+    bad = _parquet(town, "b.parquet", pa.array([float(n) for n in range(20)]))
+    content = bytearray(bad.read_bytes())
+    bad.write_bytes(content[: len(content) // 2])
+    landed = _land(town, sets=PARQUET)
+    assert list(landed.refused) == ["speeds/2026-03-02/b.parquet"]  # type: ignore[attr-defined]
+    assert len(town.rows("bronze")) == 2
+
+
+def test_a_parquet_file_with_a_damaged_page_is_quarantined_though_its_footer_is_whole(town: Town) -> None:
+    _parquet(town, "a.parquet", pa.array([1.5, 2.5]))
+    bad = _parquet(town, "b.parquet", pa.array([float(n) for n in range(20)]))
+    content = bytearray(bad.read_bytes())
+    content[4:60] = b"\xff" * 56
+    bad.write_bytes(content)
+    landed = _land(town, sets=PARQUET)
+    assert list(landed.refused) == ["speeds/2026-03-02/b.parquet"]  # type: ignore[attr-defined]
+
+
+def test_a_column_that_changes_its_type_is_refused(town: Town) -> None:
+    _parquet(town, "a.parquet", pa.array([1.5, 2.5]))
+    _land(town, sets=PARQUET)
+    before = town.rows("bronze")
+    _parquet(town, "b.parquet", pa.array(["slow", "fast"]))
+    with pytest.raises(DataRefused, match="another type"):
+        _land(town, sets=PARQUET)
+    assert town.rows("bronze") == before
+
+
+def test_two_runs_at_once_on_one_data_set_give_one_winner(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST))
+    with town.work("land", FIRST).step("land", "data/town/speeds"):
+        outcome = land(town.work("land", FIRST), TARGET)
+    assert outcome.exit_code == 4
+    assert "being worked on by run" in outcome.failures["data/town/speeds"].what
+    _land(town)
+
+
+def test_whitespace_columns_without_header_number_their_records(town: Town, spark: SparkSession) -> None:
+    path = town.drop(FIRST, [])
+    path.write_text("a  1  5.5  \n\nb 1 6.5\nb 2 nan? 7\n")
+    sets = (
+        "source.separator=whitespace",
+        "source.header=false",
+        "source.columns=[detector, cycle, speed]",
+        "source.row_number=n",
+        'source.file_name="^(?P<part>.)"',
+        "source.constants={town: x}",
+        "contract.time={column: ts, every: 1 h, index: cycle, start: 2000-01-01 00:00}",
+        "contract.columns.cycle={type: int}",
+    )
+    _land(town, sets=sets)
+    rows = sorted(town.table("bronze").to_pylist(), key=lambda r: r["n"])
+    assert [(r["detector"], r["cycle"], r["speed"], r["n"], r["part"], r["town"]) for r in rows] == [
+        ("a", "1", "5.5", 1, "a", "x"),
+        ("b", "1", "6.5", 2, "a", "x"),
+        ("b", "2", "nan?", 3, "a", "x"),
+    ]
+    assert [r["_corrupt"] for r in rows] == [None, None, "b 2 nan? 7"]
+
+
+def test_every_failure_is_a_typed_error(town: Town) -> None:
+    town.drop(FIRST, readings(FIRST)).write_bytes(b"\xff\xfe\x00detector\x00")
+    with pytest.raises(NightmillError):
+        _land(town)

@@ -1,0 +1,160 @@
+"""Whole trainings in this process, from a gold table to a model's files."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from nightmill.config import Environment
+from nightmill.errors import ConfigError, DataRefused
+from nightmill.handoff import Batches, Plan, build_index, pin
+from nightmill.lake.registry import Registry
+from nightmill.lake.tables import Lake
+from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
+from nightmill.train.job import Trained, prepare
+from nightmill.train.ray_group import train_all
+from nightmill.train.tracking import Tracking, flattened
+
+
+def files(job):
+    return {name: Path(job.result, name).read_bytes() for name in (WEIGHTS, DESCRIPTION)}
+
+
+def only(outcomes):
+    (found,) = outcomes
+    assert isinstance(found, Trained), found
+    return found
+
+
+def test_a_training_leaves_a_model_that_predicts_from_its_files_alone(gold, job):
+    asked, told = job(gold(), epochs=15), []
+    found = only(train_all([asked], 0, Environment(), told.append))
+    assert [(t["use_case"], t["seed"], t["epoch"]) for t in told] == [("city/traffic", 3, e) for e in range(1, 16)]
+    assert found.resumed_from is None and found.samples == found.bundle.shape.entities * (144 - 4 - 2 + 1)
+
+    prepared, read = prepare(asked), Bundle.from_files(files(asked))
+    plan = Plan(prepared.parts.test, 500, seed=0, shuffle=False)
+    (batch,) = Batches(prepared.gold, prepared.index, plan, features=read.shape.features).epoch(0)
+    value, lo, hi = read.predict(batch, read.codes(prepared.index.entities))
+    truth = batch.y.numpy()
+    last = batch.x[:, -1, :1].numpy()
+    assert np.abs(value - truth).mean() < 0.8 * np.abs(last - truth).mean(), "better than the last value"
+    assert 0.65 < ((lo <= truth) & (truth <= hi)).mean() < 0.95
+    assert 0.75 <= found.bundle.metrics["coverage"] <= 0.85
+
+
+def test_the_model_names_the_table_it_was_trained_on(gold, job):
+    uri = gold()
+    bundle = only(train_all([job(uri)], 0, Environment())).bundle
+    pinned = pin(uri)
+    assert bundle.gold["version"] == pinned.version and bundle.gold["files"][0][0] == pinned.files[0].path
+    first = build_index(pinned, job(uri).every).span[0]
+    assert bundle.gold["until"] == first + 192 * 3_600_000_000, "the test part was not seen"
+
+
+def test_a_later_append_does_not_change_a_training_of_the_pinned_version(gold, job):
+    uri = gold()
+    before = only(train_all([job(uri)], 0, Environment()))
+    table = DeltaTable(uri).to_pyarrow_table()
+    later = pa.compute.add(table["ts"], pa.scalar(240 * 3_600_000_000, pa.duration("us")))
+    write_deltalake(uri, table.set_column(table.schema.get_field_index("ts"), "ts", later), mode="append")
+    pinned = replace(job(uri, seed=3), version=0, checkpoint=job(uri).checkpoint + "-2")
+    after = only(train_all([pinned], 0, Environment()))
+    assert before.bundle.to_files()[WEIGHTS] == after.bundle.to_files()[WEIGHTS]
+
+
+def test_a_failing_job_stops_no_other(gold, job, tmp_path):
+    uri = gold()
+    jobs = [job(str(tmp_path / "absent"), "city/absent"), job(uri, "city/bad", learning_rate=1e30), job(uri)]
+    absent, bad, good = train_all(jobs, 0, Environment())
+    assert isinstance(absent, DataRefused) and "no Delta table" in absent.what
+    assert "is not a number" in str(bad)
+    assert isinstance(good, Trained)
+
+
+def test_a_missing_feature_is_refused_by_name(gold, job):
+    (found,) = train_all([replace(job(gold()), features=("speed", "wind"))], 0, Environment())
+    assert isinstance(found, DataRefused) and "'wind'" in found.what
+
+
+def test_training_again_without_a_checkpoint_gives_the_same_bytes(gold, job):
+    asked = job(gold(), epochs=3)
+    first = only(train_all([asked], 0, Environment())).bundle.to_files()
+    Path(asked.checkpoint).unlink()
+    assert only(train_all([asked], 0, Environment())).bundle.to_files() == first
+
+
+def test_a_checkpoint_of_other_options_is_refused(gold, job):
+    uri = gold()
+    only(train_all([job(uri)], 0, Environment()))
+    (found,) = train_all([job(uri, learning_rate=0.5)], 0, Environment())
+    assert isinstance(found, ConfigError) and "configuration differ" in found.what
+
+
+def test_workers_and_checkpoints_may_differ_when_a_training_goes_on(gold, job):
+    uri = gold()
+    assert job(uri, workers=0, checkpoint_steps=7).digest == job(uri, workers=4).digest
+    assert job(uri, learning_rate=0.5).digest != job(uri).digest
+
+
+KILLED = """
+import os, pickle, signal, sys
+from nightmill.config import Environment
+from nightmill.train.checkpoint import Checkpoint
+from nightmill.train.ray_group import train_all
+save, saves = Checkpoint.save, []
+def killing(self, *arguments):
+    save(self, *arguments)
+    saves.append(1)
+    if len(saves) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+Checkpoint.save = killing
+train_all([pickle.load(open(sys.argv[1], "rb"))], 0, Environment())
+"""
+
+
+@pytest.mark.parametrize("saves", [2, 6])
+def test_a_training_killed_in_mid_epoch_ends_with_the_bytes_of_an_uninterrupted_one(gold, job, tmp_path, saves):
+    import pickle
+
+    uri = gold()
+    asked = job(uri, epochs=3, checkpoint_steps=2, patience=3, ema=0.9, clip=1.0, weight_decay=0.01)
+    whole = only(train_all([asked], 0, Environment())).bundle.to_files()
+    Path(asked.checkpoint).unlink()
+    (tmp_path / "job").write_bytes(pickle.dumps(asked))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "job"), str(saves)], timeout=120)
+    assert killed.returncode == -9
+    found = only(train_all([asked], 0, Environment()))
+    steps = -(-found.samples // 64)
+    assert found.resumed_from is not None and found.resumed_from % steps != 0, "it was killed within an epoch"
+    assert found.bundle.to_files() == whole
+
+
+def test_mlflow_is_told_options_figures_and_origin(gold, job, tmp_path):
+    asked = job(gold())
+    trained = only(train_all([asked], 0, Environment()))
+    registry = Registry.open(Lake.open(str(tmp_path / "lake")))
+    version = registry.register(trained.bundle.to_files(), "city/traffic", "night-7")
+    run = registry.call(lambda c: c.get_run(Tracking(registry).log(asked.use_case, trained, version, "night-7")))
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.learning_rate"] == "0.01" and run.data.params["model.family"] == "stid"
+    assert (run.data.tags["gold_version"], run.data.tags["model_version"], run.data.tags["run"]) == (
+        "0",
+        str(version),
+        "night-7",
+    )
+    losses = registry.call(lambda c: c.get_metric_history(run.info.run_id, "validation_loss"))
+    assert [(m.step, m.value) for m in losses] == [(h["epoch"], h["validation_loss"]) for h in trained.history]
+
+
+def test_options_are_flattened_to_dotted_names():
+    assert flattened({"train": {"epochs": 3, "at": [1, 2]}, "name": "x"}) == {
+        "train.epochs": "3",
+        "train.at": "[1, 2]",
+        "name": "x",
+    }
