@@ -49,8 +49,8 @@ test-gpu: setup ## run the tests that need a GPU
 
 .PHONY: check
 check: setup ## format, lint, types, import contract, generated reference
-	@$(BIN)/ruff format --check --quiet . || { echo "fix: make format"; exit 1; }
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo "fix: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m nightmill.config.reference --check docs/reference.md

@@ -107,6 +107,12 @@ def test_an_empty_drop_is_refused(town: Town, content: str) -> None:
     assert not (town.lake / "bronze").exists()
 
 
+def test_a_drop_that_may_be_empty_is_not_refused(town: Town) -> None:
+    town.drop(FIRST, [])
+    assert _land(town, sets=("source.may_be_empty=true",)).records == 0  # type: ignore[attr-defined]
+    assert not (town.lake / "bronze").exists()
+
+
 def test_a_missing_raw_folder_is_refused(town: Town) -> None:
     town.raw.rmdir()
     with pytest.raises(DataRefused, match="no folder of raw drops"):

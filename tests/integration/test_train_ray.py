@@ -144,9 +144,10 @@ def _wait_until_gone(session: int) -> None:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
-                    if os.getsid(int(entry.name)) == session:
+                    stopped = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+                    if os.getsid(int(entry.name)) == session and not stopped:
                         alive.append(entry.name)
-                except ProcessLookupError:
+                except (ProcessLookupError, FileNotFoundError):
                     continue
         if not alive:
             return

@@ -61,7 +61,8 @@ def checked(data_set: DataSet, raw: DataFrame) -> DataFrame:
         breaks += _column_rules(name, column, text, value)
         typed[name] = value
     rule = F.coalesce(*[F.when(broken, reason) for broken, reason in breaks])
-    original = F.to_json(F.struct(*[F.col(f"`{c}`") for c in raw.columns if not c.startswith("_")]))
+    own = [c for c in raw.columns if not c.startswith("_") and c != "day"]
+    original = F.to_json(F.struct(*[F.col(f"`{c}`") for c in own]))
     origin = ["_file", "_file_hash", "_drop_day"]
     return raw.select(
         *[expression.alias(name) for name, expression in typed.items()],

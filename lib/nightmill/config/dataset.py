@@ -44,6 +44,8 @@ class Source(Options):
     """Regular expression over the file's name; each named group becomes a text column."""
     constants: dict[str, str] = {}
     """Columns that every record receives, with the same text each, where the publisher left them out."""
+    may_be_empty: bool = False
+    """Whether a day's drop may hold no record, as of rare events; otherwise such a drop is refused."""
     row_number: str | None = None
     """Column that receives the 1-based number of each record in its file, where the position carries meaning."""
     wide: Wide | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +166,7 @@ def _since_last_end(
     versions: dict[str, int],
     changed: set[date],
 ) -> set[date] | None:
-    """A failure gives a target to every row since the failure before it: those days are stale as well."""
+    """A failure gives a target to every row since the failure before it, and a day without one to rows a cap before."""
     life = use_case.target.remaining_life
     if life is None or life.until is None:
         return None
@@ -176,10 +176,12 @@ def _since_last_end(
     for row in events.to_pylist():
         lives.setdefault(tuple(row[n] for n in entity_columns), []).append(row["day"])
     first_changed = min(changed)
-    series = tables[next(iter(tables))]
-    days = series.days(versions[next(iter(tables))])
+    series_name = next(iter(tables))
+    days = tables[series_name].days(versions[series_name])
     before = [max((d for d in ends if d < first_changed), default=min(days)) for ends in lives.values()]
-    start = min([*before, first_changed])
+    every = data_sets[series_name].contract.time
+    reach = every.every * life.cap if every and life.cap else timedelta(0)
+    start = min([*before, first_changed - reach - timedelta(days=1)])
     return {d for d in days if d >= start}
 
 

@@ -30,7 +30,7 @@ def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
     if life is None:
         value = F.col(f"`{use_case.target.column}`")
         return rows.withColumn("target", F.when(~F.col("_filled"), value))
-    rows = _until(rows, inputs, life.until) if life.until else _rest(rows, inputs, str(life.rest))
+    rows = _until(rows, inputs, life.until, life.cap) if life.until else _rest(rows, inputs, str(life.rest))
     rows = rows.withColumn(AGE, _steps(inputs, F.col("ts"), F.col("_born")) + 1).drop("_born")
     return rows.withColumn("target", F.least(F.col("target"), F.lit(life.cap)) if life.cap else F.col("target"))
 
@@ -40,8 +40,12 @@ def _steps(inputs: Inputs, later: Column, earlier: Column) -> Column:
     return (F.unix_micros(later) - F.unix_micros(earlier)) / every
 
 
-def _until(rows: DataFrame, inputs: Inputs, name: str) -> DataFrame:
-    """Steps until the entity's next failure event at or after the row."""
+def _until(rows: DataFrame, inputs: Inputs, name: str, cap: int | None) -> DataFrame:
+    """Steps until the entity's next failure event at or after the row.
+
+    Where none has come yet, the row has lived at least until the last time that the series knows: from `cap` steps on
+    that is the cap itself, before that the target is not known.
+    """
     events = inputs.events(name).select(F.col("entity").alias("_e"), F.col("ts").alias("_at"))
     marked = rows.select("*", F.lit(None).cast("timestamp").alias("_at")).unionByName(
         events.select(F.col("_e").alias("entity"), F.col("_at").alias("ts"), "_at"), allowMissingColumns=True
@@ -52,10 +56,13 @@ def _until(rows: DataFrame, inputs: Inputs, name: str) -> DataFrame:
     following = F.first("_at", ignorenulls=True).over(ahead)
     repaired = F.last("_at", ignorenulls=True).over(before) + F.make_dt_interval(secs=F.lit(every))
     first = F.min("ts").over(Window.partitionBy("entity"))
+    target = _steps(inputs, following, F.col("ts"))
+    if cap is not None:
+        now = rows.agg(F.max("ts")).first()
+        lived = _steps(inputs, F.lit(now[0] if now else None).cast("timestamp"), F.col("ts"))
+        target = F.coalesce(target, F.when(lived >= cap, F.lit(float(cap))))
     return (
-        marked.select(
-            "*", _steps(inputs, following, F.col("ts")).alias("target"), F.coalesce(repaired, first).alias("_born")
-        )
+        marked.select("*", target.alias("target"), F.coalesce(repaired, first).alias("_born"))
         .where(F.col("_at").isNull())
         .drop("_at")
     )

@@ -76,6 +76,8 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
             where=f"{raw}/{name}",
             fix="deliver the drop again, or change the data set's source and contract",
         )
+    if records == 0 and data_set.source.may_be_empty:
+        return result
     if records == 0:
         raise DataRefused(
             f"the drop of {data_set.name} holds no record", where=good[0].uri, fix="deliver the drop again"

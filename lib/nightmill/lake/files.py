@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -59,10 +60,8 @@ class Folder:
         if "://" in self.uri:
             import obstore
 
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 obstore.delete(self._store(), name)
-            except FileNotFoundError:
-                pass
             return
         Path(self.uri, name).unlink(missing_ok=True)
 

@@ -149,12 +149,14 @@ class Registry:
             return
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            file = open(f"{path}.lock", "w")
+            lock = os.open(f"{path}.lock", os.O_WRONLY | os.O_CREAT, 0o644)
         except OSError as error:
             raise MachineError(f"cannot write: {error.strerror}", where=path, fix="grant access to it") from None
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     def _aliased(self, use_case: str, alias: str) -> int | None:
         name = _name(use_case)

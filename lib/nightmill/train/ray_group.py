@@ -35,6 +35,8 @@ Progress = dict[str, Any]
 
 OBJECT_STORE = 200 * 2**20
 """Bytes. Only the jobs' descriptions pass through Ray; rows never do."""
+TEMPORARY = "nightmill-"
+"""Start of the names of Ray's folders, before the process id of their owner."""
 LOOK_EVERY = 0.5
 """Seconds between looks for news of the workers."""
 QUIET = {
@@ -184,7 +186,7 @@ def _ray(workers: int, options: RayOptions) -> Iterator[str]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # sockets of the object store lie below this folder, and their paths may have 107 characters
-    folder = tempfile.mkdtemp(prefix="nm-", dir="/tmp" if os.path.isdir("/tmp") else None)
+    folder = tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=_remove_orphans())
     terminate = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -202,6 +204,16 @@ def _ray(workers: int, options: RayOptions) -> Iterator[str]:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, terminate)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_orphans() -> str:
+    """Removes what killed processes left of Ray's folders; returns the place of such folders."""
+    place = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+    for name in os.listdir(place):
+        owner = name.removeprefix(TEMPORARY).partition("-")[0]
+        if name.startswith(TEMPORARY) and owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
+            shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+    return place
 
 
 def _start(ray: Any, workers: int, options: RayOptions, folder: str) -> None:
