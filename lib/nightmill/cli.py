@@ -157,6 +157,9 @@ def score(
 @app.command()
 def backtest(
     targets: Targets,
+    day: Day = None,
+    from_: From = None,
+    to: To = None,
     raw: Raw = None,
     lake: LakePath = None,
     env: Env = "local",
@@ -170,7 +173,7 @@ def backtest(
     """Raw files -> metrics on the test part against baselines, mean over several seeds."""
 
     def run() -> Outcome:
-        work = _work("backtest", None, None, None, raw, lake, env, conf, sets)
+        work = _work("backtest", day, from_, to, raw, lake, env, conf, sets)
         work.seeds = seeds
         outcome = commands.backtest(work, targets, _progress)
         for name, table in outcome.results.items():
@@ -314,7 +317,9 @@ def _day(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{option} {text} is not a day of the calendar", where=option, fix="as in 2026-03-01") from None
+        raise ConfigError(
+            f"{option} {text} is not a day of the calendar", where=option, fix="as in 2026-03-01"
+        ) from None
 
 
 def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:

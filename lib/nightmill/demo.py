@@ -119,4 +119,3 @@ def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None
     console.print(f"  events       {lake}/ops/runs, ops/lineage, ops/metrics, ops/promotions")
     console.print(f"  models       .venv/bin/mlflow ui --backend-store-uri sqlite:///{lake}/mlflow.db")
     console.print("  your system  docs/add-a-system.md")
-

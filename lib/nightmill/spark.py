@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightmill.config.environment import Environment
 from nightmill.errors import MachineError
@@ -73,8 +73,9 @@ def session(environment: Environment, app: str = "nightmill") -> SparkSession:
 
 def _require_delta(started: SparkSession) -> None:
     try:
-        started._jvm.java.lang.Class.forName(  # type: ignore[union-attr]
-            _DELTA["spark.sql.extensions"], False, started._jvm.Thread.currentThread().getContextClassLoader()
+        jvm: Any = started._jvm
+        jvm.java.lang.Class.forName(
+            _DELTA["spark.sql.extensions"], False, jvm.Thread.currentThread().getContextClassLoader()
         )
     except Exception:
         started.stop()

@@ -100,7 +100,9 @@ def _fail(town: Town, day: date, *lines: str) -> None:
 def test_remaining_life_counts_to_the_next_failure_and_reopens_days_when_it_happens(town: Town) -> None:
     (town.folder / "conf" / "data" / "town" / "failures.yaml").write_text(FAILURES)
     case = (town.folder / "conf" / "town" / "speeds.yaml").read_text()
-    kept = [line for line in case.splitlines() if not line.startswith(("target", "model", "evaluate", "  - "))]
+    kept = [
+        line for line in case.splitlines() if not line.startswith(("target", "model", "evaluate", "features", "  - "))
+    ]
     (town.folder / "conf" / "town" / "speeds.yaml").write_text("\n".join(kept))
     days = town.history(2)
     _fail(town, days[0], "a,2026-03-02 10:00:00", "b,2026-03-02 01:00:00", "c,2026-03-02 00:30:00")

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from town import FIRST, Town, readings
 
 from nightmill.commands import land
 from nightmill.errors import ConfigError, DataRefused, NightmillError
-from town import FIRST, Town, readings
 
 pytestmark = pytest.mark.usefixtures("spark")
 TARGET = ["data/town/speeds"]

@@ -106,8 +106,11 @@ def test_a_reader_in_the_middle_sees_the_old_day_or_the_new_one(town: Town) -> N
     _score(town, DAYS[5], sets=("score.origins=each",))
     table = town.work("x").lake.table("predictions", "town/speeds")
     for version in range(1, (table.version() or 0) + 1):
-        days = table.delta(version).to_pyarrow_table(columns=["day", "run_id"]).group_by("day").aggregate(
-            [("run_id", "count_distinct")]
+        days = (
+            table.delta(version)
+            .to_pyarrow_table(columns=["day", "run_id"])
+            .group_by("day")
+            .aggregate([("run_id", "count_distinct")])
         )
         assert set(days["run_id_count_distinct"].to_pylist()) <= {1}
 
@@ -158,3 +161,12 @@ def test_lineage_leads_from_predictions_to_raw_files(town: Town) -> None:
 def test_files_of_the_predictions_lie_under_their_day(town: Town) -> None:
     uris = town.work("x").lake.table("predictions", "town/speeds").delta().file_uris()
     assert all(Path(uri).parent.name.startswith("day=") for uri in uris)
+
+
+def test_predictions_of_a_day_that_is_made_anew_are_told_to_be_stale_and_stay(town: Town) -> None:
+    _score(town, DAYS[4])
+    before = town.rows("predictions")
+    town.stages("features", days=(DAYS[4],))
+    stale = events(town.work("x").lake, "runs", subject="town/speeds", status="stale")
+    assert [e["detail"] for e in stale][-1] == f'{{"days": ["{DAYS[4]}"]}}'
+    assert town.rows("predictions") == before

@@ -87,8 +87,13 @@ def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: 
         with translated(bronze.uri):
             result.days = _count(judged)
         over = {d: c for d, c in result.days.items() if c.refused_share > data_set.clean.max_refused}
-        good = set(result.days) - over.keys() | ((wanted or set()) - over.keys())
-        _write(lake, step, data_set, judged, good, sorted(over), version, result)
+        if wanted is not None:
+            condition: str | None = days_condition((wanted | result.days.keys()) - over.keys())
+        else:
+            condition = f"NOT ({days_condition(over)})" if over else None
+        good = (wanted or set()) | result.days.keys()
+        if good - over.keys():
+            _write(lake, step, data_set, judged, good - over.keys(), condition, sorted(over), result)
     finally:
         judged.unpersist()
     if over:
@@ -149,13 +154,12 @@ def _write(
     data_set: DataSet,
     judged: DataFrame,
     days: set[date],
+    condition: str | None,
     refused_days: list[date],
-    bronze_version: int,
     result: Cleaned,
 ) -> None:
     """Quarantine first, silver last: silver's commit says up to which bronze version everything is done."""
-    condition = days_condition(days)
-    in_days = judged.where(condition)
+    in_days = judged.where(condition) if condition else judged
     note = step.note(contract=digest(data_set), refused_days=refused_days)
     quarantine, silver = lake.table("quarantine", data_set.name), lake.table("silver", data_set.name)
     if quarantine.exists() or any(result.days[d].refused for d in days if d in result.days):
@@ -171,17 +175,26 @@ def _write(
             F.lit(step.run_id).alias("run_id"),
         )
         assert refused.columns == SCHEMA.names
-        version = replace(refused.coalesce(1), quarantine, f"stage = 'clean' AND ({condition})", note, step.lease)
+        version = replace(
+            refused.coalesce(1), quarantine, f"stage = 'clean' AND ({condition or 'true'})", note, step.lease
+        )
         step.wrote(quarantine, version)
-    if not days:
-        return
     columns = [name for name in (*silver_columns(data_set), "ts", "day") if name in judged.columns]
     accepted = in_days.where(F.col(RULE).isNull() & (F.col("_rank") == 1)).select(*columns)
     rows = filled(data_set, accepted)
     counts = [result.days[d].accepted for d in days if d in result.days]
     by_day = partition_by_day(sum(counts), len(counts))
     rows = rows.sortWithinPartitions(*data_set.contract.entity, *(["ts"] if data_set.contract.time else []))
-    result.version = replace(rows, silver, condition, note, step.lease, partition_by_day=by_day)
+    result.version = replace(
+        rows,
+        silver,
+        condition,
+        note,
+        step.lease,
+        none_yet=condition is not None and not silver.may_hold(days),
+        partition_by_day=by_day,
+        merge_schema=True,
+    )
     step.wrote(silver, result.version)
     metrics = _metrics(result, days)
     step.metric(metrics)

@@ -185,6 +185,8 @@ def _construct(node: yaml.Node, at: Location, document: Document) -> Any:
         return [_construct(item, (*at, index), document) for index, item in enumerate(node.value)]
     if node.tag == "tag:yaml.org,2002:str":
         return node.value
+    if node.tag == "tag:yaml.org,2002:null":
+        return None
     try:
         return yaml.safe_load(yaml.serialize(node))
     except (yaml.YAMLError, ValueError):  # a tag of its own, or a date that does not exist

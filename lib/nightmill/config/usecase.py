@@ -30,7 +30,7 @@ class RemainingLife(Options):
     until: str | None = None
     """Input of failure events (as: events). Rows after the last failure have no target."""
     rest: str | None = None
-    """Static input with column `remaining`: steps left after an entity's last row; entities not in it ran to failure."""
+    """Static input with column `remaining`: steps after an entity's last row; entities not in it ran to failure."""
 
     @model_validator(mode="after")
     def _one_truth(self) -> RemainingLife:
@@ -208,5 +208,3 @@ class UseCase(Options):
     def series(self) -> Input:
         """The input whose entities are predicted."""
         return next(iter(self.inputs.values()))
-
-

@@ -56,8 +56,7 @@ class Backtest:
         """The table as Markdown, for docs/results/."""
         head = ["| of | metric | steps ahead | mean | spread over seeds |", "|---|---|---|---|---|"]
         lines = [
-            f"| {r.of} | {r.metric} | {'all' if r.horizon is None else r.horizon} | {r.mean:.4f} | "
-            f"{r.spread:.4f} |"
+            f"| {r.of} | {r.metric} | {'all' if r.horizon is None else r.horizon} | {r.mean:.4f} | {r.spread:.4f} |"
             for r in self.rows
         ]
         facts = [
@@ -71,9 +70,7 @@ class Backtest:
         return "\n".join([*facts, *head, *lines, ""])
 
 
-def summarise(
-    lake: Lake, step: Step, use_case: UseCase, time: Time, trained: list[Any]
-) -> Backtest:
+def summarise(lake: Lake, step: Step, use_case: UseCase, time: Time, trained: list[Any]) -> Backtest:
     """Judges every model on the test part of the table that it was trained on; writes ops.metrics."""
     figures: dict[tuple[str, str, int | None], list[float]] = {}
     samples = 0

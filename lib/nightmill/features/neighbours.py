@@ -6,36 +6,45 @@ diffusion of Li et al., DCRNN, ICLR 2018); an entity is never its own neighbour.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nightmill.config.features import Neighbours
 from nightmill.features.names import names_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column
 
     from nightmill.features.stage import Inputs
 
 
 def add(feature: Neighbours, rows: DataFrame, inputs: Inputs) -> DataFrame:
-    """Adds one column per way; null where no neighbour has a value at that time."""
+    """Adds one column per way; null where no neighbour has a value at that time.
+
+    All ways share one pass: each value goes once to every neighbour, tagged with the way that leads there.
+    """
     graph, node = inputs.graph(feature.over)
     graph = graph.where("weight > 0 AND source <> target")
-    values = rows.select("ts", F.col(f"`{node}`").cast("string").alias("_neighbour"), F.col(f"`{feature.of}`").alias("_v"))
-    values = values.where("_v IS NOT NULL")
-    for way, name in zip(feature.along, names_of(feature), strict=True):
-        edges = _edges(graph, way)
-        means = (
-            values.join(F.broadcast(edges), "_neighbour")
-            .groupBy("_entity", "ts")
-            .agg((F.sum(F.col("_v") * F.col("_w")) / F.sum("_w")).alias(name))
-            .withColumnsRenamed({"ts": "_ts"})
-        )
-        same = (F.col("_entity") == F.col(f"`{node}`").cast("string")) & (F.col("_ts") == F.col("ts"))
-        rows = rows.join(means, same, "left").drop("_entity", "_ts")
-    return rows
+    ways = [_edges(graph, way).withColumn("_way", F.lit(way)) for way in feature.along]
+    edges = reduce(DataFrame.unionAll, ways)
+    at_node = F.col(f"`{node}`").cast("string")
+    values = rows.select("ts", at_node.alias("_neighbour"), F.col(f"`{feature.of}`").alias("_v"))
+    means = (
+        values.where("_v IS NOT NULL")
+        .join(F.broadcast(edges), "_neighbour")
+        .groupBy("_entity", F.col("ts").alias("_ts"))
+        .agg(*[_mean(way).alias(name) for way, name in zip(feature.along, names_of(feature), strict=True)])
+    )
+    same = (F.col("_entity") == at_node) & (F.col("_ts") == F.col("ts"))
+    return rows.join(means, same, "left").drop("_entity", "_ts")
+
+
+def _mean(way: str) -> Column:
+    weight = F.when(F.col("_way") == way, F.col("_w"))
+    return F.sum(F.col("_v") * weight) / F.sum(weight)
 
 
 def _edges(graph: DataFrame, way: str) -> DataFrame:

@@ -121,9 +121,12 @@ def engineer(
     by_day = partition_by_day(count, many)
     rows = _sorted(rows, count if wanted is None else count * len(wanted) // max(many, 1), by_day)
     note = step.note(recipe=_recipe(use_case, data_sets))
-    condition = "true" if wanted is None else days_condition(wanted)
-    version = replace(rows, gold, condition, note, step.lease, partition_by_day=by_day)
+    condition = None if wanted is None else days_condition(wanted)
+    none_yet = wanted is not None and not gold.may_hold(wanted)
+    version = replace(rows, gold, condition, note, step.lease, none_yet=none_yet, partition_by_day=by_day)
     step.wrote(gold, version)
+    if wanted is not None:
+        _mark_stale(lake, step, use_case, wanted)
     written = _size(gold, version)
     if written[0] == 0:
         raise DataRefused(f"{use_case.name}: gold is empty", where=gold.uri, fix="land and clean some days first")
@@ -134,6 +137,16 @@ def _recipe(use_case: UseCase, data_sets: dict[str, DataSet]) -> str:
     """What decides the content of gold beside its inputs' rows."""
     contracts = [data_sets[name].contract for name in sorted(data_sets)]
     return digest(*contracts, *use_case.inputs.values(), use_case.target, *use_case.features)
+
+
+def _mark_stale(lake: Lake, step: Step, use_case: UseCase, days: set[date]) -> None:
+    """Predictions issued from earlier rows of these days stay as they are; ops.runs says that they are stale."""
+    predictions = lake.table("predictions", use_case.name)
+    if not predictions.exists():
+        return
+    issued = sorted({str(d) for d in predictions.days_by_partition()} & {str(d) for d in days})
+    if issued:
+        step.event("predictions stale", "stale", days=issued)
 
 
 def _stale(

@@ -32,7 +32,11 @@ def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
         return rows.withColumn("target", F.when(~F.col("_filled"), value))
     rows = _until(rows, inputs, life.until, life.cap) if life.until else _rest(rows, inputs, str(life.rest))
     rows = rows.withColumn(AGE, _steps(inputs, F.col("ts"), F.col("_born")) + 1).drop("_born")
-    return rows.withColumn("target", F.least(F.col("target"), F.lit(life.cap)) if life.cap else F.col("target"))
+    # an unknown life stays unknown: F.least alone would make it the cap
+    return rows.withColumn(
+        "target",
+        F.when(F.col("target") > life.cap, life.cap).otherwise(F.col("target")) if life.cap else F.col("target"),
+    )
 
 
 def _steps(inputs: Inputs, later: Column, earlier: Column) -> Column:
@@ -50,8 +54,9 @@ def _until(rows: DataFrame, inputs: Inputs, name: str, cap: int | None) -> DataF
     marked = rows.select("*", F.lit(None).cast("timestamp").alias("_at")).unionByName(
         events.select(F.col("_e").alias("entity"), F.col("_at").alias("ts"), "_at"), allowMissingColumns=True
     )
-    ahead = Window.partitionBy("entity").orderBy("ts").rangeBetween(Window.currentRow, Window.unboundedFollowing)
-    before = Window.partitionBy("entity").orderBy("ts").rangeBetween(Window.unboundedPreceding, -1)
+    by_time = Window.partitionBy("entity").orderBy(F.unix_micros("ts"))
+    ahead = by_time.rangeBetween(Window.currentRow, Window.unboundedFollowing)
+    before = by_time.rangeBetween(Window.unboundedPreceding, -1)
     every = round(inputs.time.every.total_seconds())
     following = F.first("_at", ignorenulls=True).over(ahead)
     repaired = F.last("_at", ignorenulls=True).over(before) + F.make_dt_interval(secs=F.lit(every))

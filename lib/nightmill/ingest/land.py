@@ -92,6 +92,7 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
         f"_file IN ({names})",
         step.note(files=len(good)),
         step.lease,
+        none_yet=not result.corrected,
         partition_by_day=partition_by_day(records, len({f.day for f in good})),
         merge_schema=True,
     )
@@ -126,7 +127,8 @@ def _count(
         return _records(frame(spark, data_set, groups)), groups
     except Exception:
         log.info("%s: reading the drop file by file", data_set.name)
-    total, good = 0, {}
+    total = 0
+    good: dict[tuple[str, ...], list[RawFile]] = {}
     for columns, files in groups.items():
         for file in files:
             try:

@@ -115,10 +115,17 @@ def _read(spark: SparkSession, data_set: DataSet, columns: list[str], files: lis
         read = _whitespace(spark, columns, paths, source.encoding)
     else:
         schema = StructType([StructField(name, StringType()) for name in [*columns, CORRUPT]])
-        options = {"sep": source.separator, "header": source.header, "encoding": source.encoding, "mode": "PERMISSIVE"}
-        read = spark.read.schema(schema).options(
-            columnNameOfCorruptRecord=CORRUPT, enforceSchema=True, emptyValue="", escape='"', **options
-        ).csv(paths)
+        options: dict[str, str | bool] = {
+            "sep": source.separator,
+            "header": source.header,
+            "encoding": source.encoding,
+            "mode": "PERMISSIVE",
+        }
+        read = (
+            spark.read.schema(schema)
+            .options(columnNameOfCorruptRecord=CORRUPT, enforceSchema=True, emptyValue="", escape='"', **options)
+            .csv(paths)
+        )
     kept = [F.col(f"`{name}`") for name in read.columns]
     path = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
     read = read.select(*kept, F.regexp_replace(path, "^file:/+", "file:///").alias("_path"), *_position(data_set))

@@ -31,7 +31,9 @@ def translate(error: BaseException, where: str) -> NightmillError | None:
         return WorkFailed(
             "the disk is full; nothing was committed", where=where, fix="free space and run the command again"
         )
-    if found := re.search(r"is not a Parquet file|Could not read footer|FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER", text):
+    if found := re.search(
+        r"is not a Parquet file|Could not read footer|FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER", text
+    ):
         file = re.search(r"(?:file|path)[:\s]+'?((?:file:|s3a?:)?/[^\s'\",\]]+)", text)
         return DataRefused(
             f"a file cannot be read ({found[0]})",

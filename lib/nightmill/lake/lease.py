@@ -52,7 +52,8 @@ class Lease:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._store: Any = LocalStore(self._folder)
         else:
-            self._store = from_url(f"{lake.root}/ops/leases", config=lake.storage_options or None)  # type: ignore[call-overload]
+            options: Any = lake.storage_options or None
+            self._store = from_url(f"{lake.root}/ops/leases", config=options)
         self._key = subject.replace("/", ".") + ".json"
         self._stop = threading.Event()
         self._lost = False

@@ -78,6 +78,6 @@ def unfinished(lake: Lake, subject: str) -> list[dict[str, Any]]:
     for row in events(lake, "runs", subject=subject):
         if row["event"] == "started":
             found[row["run_id"], row["step"]] = row
-        else:
+        elif row["event"] == "ended":
             found.pop((row["run_id"], row["step"]), None)
     return list(found.values())

@@ -31,8 +31,6 @@ SCHEMA = pa.schema(
 """`stage` is land for whole files, clean for records; `original` is the record as JSON of its bronze columns."""
 
 
-
-
 class RefusedFile(Protocol):
     """What the quarantine notes of a file."""
 
@@ -66,7 +64,7 @@ def refuse_files(lake: Lake, step: Step, name: str, files: Sequence[RefusedFile]
     options: dict[str, Any] = {"storage_options": lake.storage_options or None}
     with translated(table.uri):
         if table.exists():
-            names = ", ".join("'" + row["_file"].replace("'", "''") + "'" for row in rows)
+            names = ", ".join("'" + file.name.replace("'", "''") + "'" for file in files)
             condition = f"stage = 'land' AND _file IN ({names})"
             write_deltalake(table.uri, data, mode="overwrite", predicate=condition, **options)
         else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
@@ -83,7 +84,9 @@ class Table:
         try:
             return DeltaTable(self.uri, version=version, storage_options=self.lake.storage_options)
         except TableNotFoundError:
-            raise DataRefused(f"table {self.label} does not exist yet", where=self.uri, fix=_FIRST[self.layer]) from None
+            raise DataRefused(
+                f"table {self.label} does not exist yet", where=self.uri, fix=_FIRST[self.layer]
+            ) from None
         except (DeltaError, OSError, ValueError) as error:
             raise DataRefused(
                 f"table {self.label} cannot be read: {_first_line(error)}",
@@ -128,6 +131,24 @@ class Table:
         """All days of which the table has rows."""
         return self._days_of(set(self.delta(version).file_uris()), column)
 
+    def days_by_partition(self) -> set[date]:
+        """Days of a table that is partitioned by them; nothing is read."""
+        return {date.fromisoformat(str(p["day"])) for p in self.delta().partitions()}
+
+    def may_hold(self, days: Collection[date]) -> bool:
+        """Whether a file may have rows of these days, by its partition or its statistics; nothing is read."""
+        if not days or not self.exists():
+            return False
+        actions = pa.table(self.delta().get_add_actions(flatten=True))
+        if "partition.day" in actions.column_names:
+            low = high = actions["partition.day"].to_pylist()
+        elif {"min.day", "max.day"} <= set(actions.column_names):
+            low, high = actions["min.day"].to_pylist(), actions["max.day"].to_pylist()
+        else:
+            return True
+        first, last = min(days), max(days)
+        return any(a is None or b is None or (a <= last and first <= b) for a, b in zip(low, high, strict=True))
+
     def _days_of(self, uris: Iterable[str], column: str) -> set[date]:
         paths = sorted(uris)
         if not paths:
@@ -140,7 +161,7 @@ class Table:
         found: set[date] = set()
         for batch in scanner.to_batches():
             found.update(batch.column(0).unique().to_pylist())
-        found.discard(None)  # type: ignore[arg-type]
+        found.discard(None)
         return found
 
 

@@ -30,25 +30,30 @@ def read(spark: SparkSession, table: Table, version: int | None = None) -> DataF
 def replace(
     frame: DataFrame,
     table: Table,
-    condition: str,
+    condition: str | None,
     note: dict[str, Any],
     lease: Lease,
     *,
+    none_yet: bool = False,
     partition_by_day: bool = False,
     merge_schema: bool = False,
 ) -> int:
     """Replaces the rows that meet `condition` by `frame` in one commit and returns the new version.
 
-    Every row of `frame` must meet the condition. `note` (run, step, inputs) is kept with the commit.
+    Every row of `frame` must meet the condition; None replaces the whole table, its columns included. `none_yet`
+    says that no row of the table meets it, so that rows are added without a search. `note` (run, step, inputs) is kept
+    with the commit.
     """
     first = not table.exists()
-    writer = frame.write.format("delta").mode("overwrite").option("userMetadata", json.dumps(note, default=str))
+    mode = "append" if none_yet and not first else "overwrite"
+    writer = frame.write.format("delta").mode(mode).option("userMetadata", json.dumps(note, default=str))
     if first:
         writer = writer.partitionBy("day") if partition_by_day else writer
+    elif condition is None:
+        writer = writer.option("overwriteSchema", "true")
     else:
-        writer = writer.option("replaceWhere", condition)
-        if merge_schema:
-            writer = writer.option("mergeSchema", "true")
+        writer = writer if none_yet else writer.option("replaceWhere", condition)
+        writer = writer.option("mergeSchema", "true") if merge_schema else writer
     lease.verify()
     with translated(table.uri):
         writer.save(table.uri)
@@ -65,9 +70,7 @@ def days_condition(days: Iterable[date], column: str = "day") -> str:
             ranges[-1][1] = day
         else:
             ranges.append([day, day])
-    parts = [
-        f"{column} = DATE'{a}'" if a == b else f"{column} BETWEEN DATE'{a}' AND DATE'{b}'" for a, b in ranges
-    ]
+    parts = [f"{column} = DATE'{a}'" if a == b else f"{column} BETWEEN DATE'{a}' AND DATE'{b}'" for a, b in ranges]
     return " OR ".join(parts) or "false"
 
 

@@ -28,8 +28,8 @@ class Lstm(Network):
         self.drop = nn.Dropout(options.dropout)
         self.head = nn.Linear(2 * options.hidden, shape.steps)
 
-    def forward(self, x: Tensor, entity: Tensor) -> Tensor:
-        """[b, steps] predictions in the target's unit; `entity` is not used."""
+    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
+        """[b, steps] predictions in the target's unit; `entity` and `ts` are not used."""
         states, _ = self.lstm(self.normalised(x))
         weights = torch.softmax(self.attend(states), dim=1)
         pooled = torch.cat([(weights * states).sum(dim=1), states[:, -1]], dim=1)

@@ -11,6 +11,7 @@ from nightmill.models.shape import Fitted, Shape
 class Network(nn.Module):
     """`forward(x [b, lookback, feature], entity [b] int64 codes, 0 = unknown) -> [b, steps]` in the target's unit.
 
+    In training `ts` [b] (µs UTC of the origin) is a third argument, for what must not see the sample's own day.
     All that was fitted is a buffer, so the weights alone are enough to predict. Without `fitted` the buffers are
     placeholders that `load_state_dict` fills.
     """

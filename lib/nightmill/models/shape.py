@@ -14,6 +14,9 @@ WEEKEND = 5 * MINUTES_PER_DAY
 CLOCK = "minute_of_week"
 """The feature from which a model knows the local time of its origin."""
 
+FOLDS = 8
+"""Groups of local days, day number modulo this, of which profiles are left out in training."""
+
 Array = NDArray[np.float32]
 
 
@@ -70,3 +73,15 @@ class Fitted:
     """Their standard deviation; 1 where they never vary."""
     profile: Array | None = None
     """[entity + 1, 2, slots] mean target by entity code (0 = all), weekday or weekend, and time of day."""
+    held_out: Array | None = None
+    """[FOLDS, entity + 1, 2, slots] the same without one fold of the days each.
+
+    A mean over few days holds the very value that training asks for; a model trained on it would trust it too much.
+    """
+
+
+def local_day(ts: Any, minute: Any) -> Any:
+    """Number of the local day of `ts` (µs UTC, int64), given the local minute of the day; arrays or tensors."""
+    # midnight in UTC minutes is 1440 * day - offset, and an offset is less than half a day either way, or nearly
+    midnight = ts // 60_000_000 - (minute.long() if hasattr(minute, "long") else minute.astype(np.int64))
+    return (midnight + MINUTES_PER_DAY // 2) // MINUTES_PER_DAY

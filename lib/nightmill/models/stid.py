@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nightmill.config.models import Stid as Options
 from nightmill.models.network import Network
-from nightmill.models.shape import CLOCK, MINUTES_PER_DAY, WEEKEND, Fitted, Shape
+from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, Shape, local_day
 
 
 class Stid(Network):
@@ -20,6 +20,7 @@ class Stid(Network):
     """
 
     profile: Tensor
+    held_out: Tensor
 
     def __init__(self, options: Options, shape: Shape, fitted: Fitted | None = None) -> None:
         super().__init__(shape, fitted)
@@ -33,6 +34,8 @@ class Stid(Network):
         if self.clock is not None:
             size = (shape.entities + 1, 2, shape.slots)
             known = fitted is not None and fitted.profile is not None
+            if fitted is not None and fitted.held_out is not None:
+                self.register_buffer("held_out", torch.as_tensor(fitted.held_out), persistent=False)
             self.register_buffer("profile", torch.as_tensor(fitted.profile) if known else torch.zeros(size))  # type: ignore[union-attr]
             self.slot, self.weekend = nn.Embedding(options.slots, width), nn.Embedding(2, width)
             parts = 4
@@ -42,14 +45,14 @@ class Stid(Network):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x: Tensor, entity: Tensor) -> Tensor:
+    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
         """[b, steps] forecasts at 1 … steps after the window's last row, in the target's unit."""
         base = (self.last_known(x) if self.shape.past else self.target_mean.expand(len(x))).unsqueeze(1)
         seen = [self.normalised(x)[:, :, self.series].flatten(1)]
         identity = [self.entity(entity)]
         if self.clock is not None:
             minute = x[:, -1, self.clock].nan_to_num(0.0)
-            seen.append((self._ahead(minute, entity) - self.target_mean) / self.target_std)
+            seen.append((self._ahead(minute, entity, ts) - self.target_mean) / self.target_std)
             day_slot = minute % MINUTES_PER_DAY * (self.slot.num_embeddings / MINUTES_PER_DAY)
             identity += [self.slot(day_slot.long()), self.weekend((minute >= WEEKEND).long())]
         h = self.widen(torch.cat([self.history(torch.cat(seen, 1)), *identity], 1))
@@ -57,12 +60,20 @@ class Stid(Network):
             h = block(h)
         return base + self.head(h) * self.target_std
 
-    def _ahead(self, minute: Tensor, entity: Tensor) -> Tensor:
-        """[b, steps] the entity's profile at the predicted steps; the origin's minute of the week rolls over Sunday."""
+    def _ahead(self, minute: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
+        """[b, steps] the entity's profile at the predicted steps; the origin's minute of the week rolls over Sunday.
+
+        In training, where `ts` is given, without the day that is predicted.
+        """
         ahead = torch.arange(1, self.shape.steps + 1, device=minute.device) * self.shape.every
         at = (minute.unsqueeze(1) + ahead) % (7 * MINUTES_PER_DAY)
         slot = (at % MINUTES_PER_DAY * (self.shape.slots / MINUTES_PER_DAY)).long()
-        return self.profile[entity.unsqueeze(1), (at >= WEEKEND).long(), slot]
+        cell = entity.unsqueeze(1), (at >= WEEKEND).long(), slot
+        if ts is None or not self.training:
+            return self.profile[cell]
+        of_day = minute % MINUTES_PER_DAY
+        day = local_day(ts, of_day).unsqueeze(1) + ((of_day.unsqueeze(1) + ahead) // MINUTES_PER_DAY).long()
+        return self.held_out[(day % FOLDS, *cell)]
 
     @torch.no_grad()
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""Writes predictions: Spark distributes slices, tasks read, predict and write Parquet, one Delta commit replaces a day."""
+"""Predictions: Spark distributes slices, tasks predict and write Parquet, one Delta commit replaces a day."""
 
 from nightmill.score.stage import Scored, score
 

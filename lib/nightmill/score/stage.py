@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
@@ -114,7 +114,7 @@ def _distribute(spark: SparkSession, assignment: Assignment, todo: list[Samples]
     context = spark.sparkContext
     shared = context.broadcast(assignment)
 
-    def task(items: Iterator[tuple[int, Samples]]) -> Iterator[Part]:
+    def task(items: Iterable[tuple[int, Samples]]) -> Iterable[Part]:
         return score_slices(shared.value, items)
 
     try:

@@ -1,8 +1,8 @@
-"""What one Spark task does: read its slice with the hand-off, predict, write one Parquet file. No row passes the JVM."""
+"""What one Spark task does: read its slice with the hand-off, predict, write Parquet. No row passes the JVM."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -65,7 +65,7 @@ def score_slice(assignment: Assignment, number: int, samples: Samples) -> Part:
     return Part(path, int(size), statistics.rows, statistics.to_json())
 
 
-def score_slices(assignment: Assignment, slices: Iterator[tuple[int, Samples]]) -> Iterator[Part]:
+def score_slices(assignment: Assignment, slices: Iterable[tuple[int, Samples]]) -> Iterator[Part]:
     """All slices of one Spark partition."""
     for number, samples in slices:
         yield score_slice(assignment, number, samples)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, Pinned, Samples
 from nightmill.handoff.files import Storage
-from nightmill.models.shape import CLOCK, MINUTES_PER_DAY, WEEKEND, Fitted
+from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, local_day
 
 TARGET = "target"
 
@@ -42,18 +42,18 @@ def fit(
     profile = _Profile(len(entities), slots) if clock is not None else None
     codes = np.zeros(len(index.entities), np.int64)
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
-    for values, entity in _training_rows(gold, index, training, columns):
+    for values, entity, ts in _training_rows(gold, index, training, columns):
         _refuse_infinite(values, entity, columns, index)
         moments.add(values)
         if profile is not None:
-            profile.add(codes[entity], values[:, clock], values[:, -1])
+            profile.add(codes[entity], ts, values[:, clock], values[:, -1])
     if not moments.count[-1]:
         raise DataRefused(
             "no training row has a known target", where=index.source, fix="take more history, or look at the target"
         )
     mean, std = moments.mean.astype(np.float32), moments.std.astype(np.float32)
-    smoothed = profile.smoothed(smoothing or 0) if profile is not None else None
-    return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), smoothed)
+    scale = mean[:-1], std[:-1], float(mean[-1]), float(std[-1])
+    return Fitted(*scale) if profile is None else Fitted(*scale, *profile.smoothed(smoothing or 0))
 
 
 class _Moments:
@@ -82,43 +82,50 @@ class _Moments:
 
 
 class _Profile:
-    """Sums of the target by entity code (0 = all), weekday or weekend, and slot of the day."""
+    """Sums of the target by fold of the days, entity code (0 = all), weekday or weekend, and slot of the day."""
 
     def __init__(self, entities: int, slots: int) -> None:
-        self.size = (entities + 1, 2, slots)
+        self.size = (FOLDS, entities + 1, 2, slots)
         self.sums, self.counts = np.zeros(self.size), np.zeros(self.size)
 
-    def add(self, code: Ints, minute: Floats, target: Floats) -> None:
+    def add(self, code: Ints, ts: Ints, minute: Floats, target: Floats) -> None:
         known = ~np.isnan(minute) & ~np.isnan(target)
-        code, minute, target = code[known], minute[known], target[known]
-        slot = (minute % MINUTES_PER_DAY * (self.size[2] / MINUTES_PER_DAY)).astype(np.int64)
-        place = np.ravel_multi_index((code, (minute >= WEEKEND).astype(np.int64), slot), self.size)
+        code, ts, minute, target = code[known], ts[known], minute[known], target[known]
+        fold = local_day(ts, minute % MINUTES_PER_DAY) % FOLDS
+        slot = (minute % MINUTES_PER_DAY * (self.size[-1] / MINUTES_PER_DAY)).astype(np.int64)
+        place = np.ravel_multi_index((fold, code, (minute >= WEEKEND).astype(np.int64), slot), self.size)
         cells = int(np.prod(self.size))
         self.sums += np.bincount(place, target, cells).reshape(self.size)
         self.counts += np.bincount(place, minlength=cells).reshape(self.size)
 
-    def smoothed(self, reach: int) -> NDArray[np.float32]:
-        """[entity + 1, 2, slots] means over `reach` slots on each side, round midnight.
+    def smoothed(self, reach: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(profile, held out) of `Fitted`: means over `reach` slots on each side, round midnight."""
+        sums, counts = self.sums.sum(axis=0), self.counts.sum(axis=0)
+        without = [_means(sums - own, counts - own_count, reach) for own, own_count in zip(self.sums, self.counts)]
+        return _means(sums, counts, reach), np.stack(without)
 
-        Where a cell has no row: the entity's other kind of day, then all entities, then the mean of everything.
-        """
-        sums, counts = self.sums.copy(), self.counts.copy()
-        sums[0], counts[0] = sums.sum(axis=0), counts.sum(axis=0)
-        reach = min(reach, (self.size[2] - 1) // 2)
-        shifts = range(-reach, reach + 1)
-        sums, counts = (np.sum([np.roll(cells, by, axis=2) for by in shifts], axis=0) for cells in (sums, counts))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = sums / counts
-            everything = sums[0].sum() / counts[0].sum()
-        mean = np.where(np.isnan(mean), mean[:, ::-1], mean)
-        mean = np.where(np.isnan(mean), mean[:1], mean)
-        return np.where(np.isnan(mean), everything, mean).astype(np.float32)
+
+def _means(sums: Floats, counts: Floats, reach: int) -> NDArray[np.float32]:
+    """[entity + 1, 2, slots] smoothed means; code 0 is that of all entities.
+
+    Where a cell has no row: the entity's other kind of day, then all entities, then the mean of everything.
+    """
+    sums, counts = sums.copy(), np.rint(counts)
+    sums[0], counts[0] = sums.sum(axis=0), counts.sum(axis=0)
+    reach = min(reach, (sums.shape[-1] - 1) // 2)
+    shifts = range(-reach, reach + 1)
+    sums, counts = (np.sum([np.roll(cells, by, axis=-1) for by in shifts], axis=0) for cells in (sums, counts))
+    everything = sums[0].sum() / max(counts[0].sum(), 1)
+    mean = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    mean = np.where(np.isnan(mean), mean[:, ::-1], mean)
+    mean = np.where(np.isnan(mean), mean[:1], mean)
+    return np.where(np.isnan(mean), everything, mean).astype(np.float32)
 
 
 def _training_rows(
     gold: Pinned, index: Index, training: Samples, columns: Sequence[str]
-) -> Iterator[tuple[Floats, Ints]]:
-    """(values [rows, columns] float64, entity position [rows]) of the rows that training windows see, by row group."""
+) -> Iterator[tuple[Floats, Ints, Ints]]:
+    """(values [rows, columns] float64, entity position, ts µs) of the rows in training windows, by row group."""
     low, high = _intervals(training)
     segments = index.segments
     held = np.searchsorted(high, segments.first, "right"), np.searchsorted(low, segments.first + segments.length)
@@ -135,9 +142,9 @@ def _training_rows(
             number = int(segments.file[chosen[0]])
             file = storage.open(gold.files[number].path)
         table = storage.read(file, gold.files[number].path, int(segments.group[chosen[0]]), columns)
-        rows, entity = _rows(index, chosen, low, high)
+        rows, entity, ts = _rows(index, chosen, low, high)
         values = [table.column(name).to_numpy().astype(np.float64)[rows] for name in columns]
-        yield np.stack(values, axis=1), entity
+        yield np.stack(values, axis=1), entity, ts
 
 
 def _intervals(training: Samples) -> tuple[Ints, Ints]:
@@ -151,17 +158,18 @@ def _intervals(training: Samples) -> tuple[Ints, Ints]:
     return low[begin], high[np.append(begin[1:], True)]
 
 
-def _rows(index: Index, chosen: Ints, low: Ints, high: Ints) -> tuple[Ints, Ints]:
-    """(row of the row group, entity position) of every training row in the chosen segments of one row group."""
-    segments, rows, entities = index.segments, [], []
+def _rows(index: Index, chosen: Ints, low: Ints, high: Ints) -> tuple[Ints, Ints, Ints]:
+    """(row of the row group, entity position, ts in µs) of every training row in the segments of one row group."""
+    segments, runs, rows, entities, times = index.segments, index.runs, [], [], []
     for i in chosen:
         first, length = segments.first[i], segments.length[i]
-        entity = index.runs.entity[np.searchsorted(index.runs.first, first, side="right") - 1]
+        run = np.searchsorted(runs.first, first, side="right") - 1
         for k in range(np.searchsorted(high, first, side="right"), np.searchsorted(low, first + length)):
-            begin, end = max(low[k], first), min(high[k], first + length)
-            rows.append(np.arange(begin - first, end - first) + segments.row[i])
-            entities.append(np.full(end - begin, entity))
-    return np.concatenate(rows), np.concatenate(entities)
+            logical = np.arange(max(low[k], first), min(high[k], first + length))
+            rows.append(logical - first + segments.row[i])
+            entities.append(np.full(len(logical), runs.entity[run]))
+            times.append(runs.ts[run] + (logical - runs.first[run]) * index.every_us)
+    return np.concatenate(rows), np.concatenate(entities), np.concatenate(times)
 
 
 def _refuse_infinite(values: Floats, entity: Ints, columns: Sequence[str], index: Index) -> None:

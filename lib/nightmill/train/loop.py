@@ -127,7 +127,7 @@ class Loop:
 
     def _loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self.setup.device.type == "cuda"):
-            value = network(batch.x, self.codes[batch.entity])
+            value = network(batch.x, self.codes[batch.entity], batch.ts)
         return sums(self.options.loss, value, batch.y, batch.weight, self.network.target_std)
 
     def _batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Any]:

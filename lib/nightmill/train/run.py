@@ -120,7 +120,7 @@ def _since(use_case: UseCase, actions: object) -> int | None:
     """First time that `train.history` lets training see, µs UTC, counted back from the table's last row."""
     if use_case.train.history is None:
         return None
-    last = max(moment for moment in pa.table(actions).column("max.ts").to_pylist())  # type: ignore[arg-type]
+    last = max(moment for moment in pa.table(actions).column("max.ts").to_pylist())
     aware = last if last.tzinfo else last.replace(tzinfo=UTC)
     return round((aware - use_case.train.history).timestamp() * 1_000_000)
 

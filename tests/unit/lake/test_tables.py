@@ -70,3 +70,11 @@ def test_a_damaged_log_is_refused_by_name(table: Table) -> None:
     Path(table.uri, "_delta_log", "00000000000000000000.json").write_text("{not json")
     with pytest.raises(DataRefused, match="silver/city/traffic cannot be read"):
         table.delta()
+
+
+def test_statistics_tell_which_days_a_table_may_hold(table: Table) -> None:
+    assert not table.may_hold({date(2026, 3, 1)})
+    _write(table, [1, 3])
+    assert table.may_hold({date(2026, 3, 2)}), "between the first and the last day of a file nothing is known"
+    assert not table.may_hold({date(2026, 3, 4), date(2026, 3, 9)})
+    assert not table.may_hold(set())

@@ -6,7 +6,7 @@ import torch
 
 from nightmill.config.models import Stid
 from nightmill.models import build
-from nightmill.models.shape import Fitted, Shape
+from nightmill.models.shape import FOLDS, Fitted, Shape
 
 NAN = float("nan")
 SHAPE = Shape(("speed", "minute_of_week"), lookback=3, horizon=2, pad=False, entities=2, past="speed", every=60)
@@ -65,6 +65,18 @@ def test_each_entity_has_its_own_profile():
     profile[2] = 7
     found = model(profile)._ahead(torch.tensor([0.0, 0.0]), torch.tensor([1, 2]))
     assert found.tolist() == [[0, 0], [7, 7]]
+
+
+def test_in_training_the_profile_leaves_out_the_day_that_is_predicted():
+    held_out = np.zeros((FOLDS, 3, 2, 24), np.float32) + np.arange(FOLDS, dtype=np.float32)[:, None, None, None]
+    known = Fitted(np.zeros(2, np.float32), np.ones(2, np.float32), 0.0, 1.0, np.full((3, 2, 24), 99.0, "f4"), held_out)
+    network = build(OPTIONS, SHAPE, known)
+    monday = 4 + 7 * FOLDS  # days since 1970, a Monday
+    ts = torch.tensor([(monday * 1440 + 22 * 60) * 60_000_000])
+    arguments = torch.tensor([22 * 60.0]), torch.tensor([1]), ts
+    assert network.train()._ahead(*arguments).tolist() == [[monday % FOLDS, (monday + 1) % FOLDS]]
+    assert network.eval()._ahead(*arguments).tolist() == [[99, 99]]
+    assert "held_out" not in network.state_dict(), "it serves training alone"
 
 
 def test_the_unknown_entity_is_the_mean_of_the_known():

@@ -9,6 +9,7 @@ from deltalake import write_deltalake
 
 from nightmill.errors import DataRefused
 from nightmill.handoff import Window, build_index, pin, select_samples
+from nightmill.models.shape import FOLDS, local_day
 from nightmill.train.fit import fit, vocabulary
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -116,6 +117,33 @@ def test_the_unknown_entity_has_the_profile_of_all(tmp_path):
     rows = [("a", 8, 1, 20), ("b", 8, 1, 60)]
     found, _ = fitted(tmp_path, table(rows), smoothing=0, features=("heat", "minute_of_week"))
     assert found.profile[0, 0, 8] == 40
+
+
+def test_a_held_out_profile_does_not_know_its_own_day(tmp_path):
+    rows = [("a", 24 * day + 8, 1, value) for day, value in enumerate([10, 20, 60])]
+    found, _ = fitted(tmp_path, table(rows), smoothing=0, features=("heat", "minute_of_week"))
+    monday = round(MONDAY.timestamp()) // 86_400
+    held_out = [found.held_out[(monday + day) % FOLDS, 1, 0, 8] for day in range(3)]
+    assert found.profile[1, 0, 8] == 30
+    assert held_out == [40, 35, 15]
+
+
+def test_a_day_that_stands_alone_is_held_out_by_what_is_left(tmp_path):
+    rows = [("a", 8, 1, 20), ("b", 24 + 8, 1, 60)]
+    found, _ = fitted(tmp_path, table(rows), smoothing=0, features=("heat", "minute_of_week"))
+    monday = round(MONDAY.timestamp()) // 86_400
+    assert found.held_out[monday % FOLDS, 1, 0, 8] == 60  # all other entities
+
+
+@pytest.mark.parametrize(("zone", "hours"), [("UTC", 0), ("America/Los_Angeles", -8), ("Pacific/Auckland", 12)])
+def test_the_day_of_a_row_is_the_local_one(zone, hours):
+    midnight = round(MONDAY.timestamp() * 1e6)
+    found = []
+    for hour in range(48):
+        local_minute = np.array([(hour + hours) % 24 * 60])
+        found.append(int(local_day(np.array([midnight + hour * 3_600_000_000]), local_minute)[0]))
+    changes = [hour for hour in range(1, 48) if found[hour] != found[hour - 1]]
+    assert changes == [hour for hour in range(1, 48) if (hour + hours) % 24 == 0]
 
 
 def test_without_a_clock_there_is_no_profile(tmp_path):

@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     x: torch.Tensor
     y: torch.Tensor
     entity: torch.Tensor
+    ts: torch.Tensor
     weight: torch.Tensor
 
 
@@ -59,7 +60,7 @@ class Memory:
             pad = (SIZE if self.world == 1 else SIZE // 2 + 1) - len(mine)
             weight = np.append(np.ones(len(mine)), np.zeros(pad)).astype(np.float32)
             rows = np.append(mine, np.zeros(pad, int)).astype(int)
-            yield Batch(*(torch.from_numpy(a) for a in (x[rows], y[rows], rows % 3, weight)))
+            yield Batch(*(torch.from_numpy(a) for a in (x[rows], y[rows], rows % 3, rows, weight)))
 
 
 def setup(options=None, checkpoint=None, rank=0, world=1, training=None, validation=None, dropout=0.0, epochs=4):
