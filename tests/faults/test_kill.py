@@ -92,7 +92,10 @@ def _reset(chain: Chain, stage: str) -> Town:
     return chain.town
 
 
-@pytest.mark.parametrize("point", ["before", "during", "after"])
+slow = pytest.mark.slow  # `make test-slow`; the worst point, between data and commit, is tried every time
+
+
+@pytest.mark.parametrize("point", [pytest.param("before", marks=slow), "during", pytest.param("after", marks=slow)])
 @pytest.mark.parametrize("stage", list(TABLES))
 def test_a_stage_killed_around_its_commit_and_run_again_leaves_the_same(chain: Chain, stage: str, point: str) -> None:
     town = _reset(chain, stage)
@@ -105,7 +108,7 @@ def test_a_stage_killed_around_its_commit_and_run_again_leaves_the_same(chain: C
     assert "killed" in {e["status"] for e in events(town.work("x").lake, "runs")}, "the next run says so"
 
 
-@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("point", [pytest.param("before", marks=slow), "after"])
 def test_an_evaluation_killed_around_its_promotion_promotes_once(chain: Chain, point: str) -> None:
     town = _reset(chain, "evaluate")
     _kill(town, "evaluate", point)

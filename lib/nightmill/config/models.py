@@ -24,7 +24,7 @@ class Stid(Options):
     slots: PositiveInt = 48
     """Time-of-day embeddings per day."""
     profile_smoothing: int = Field(default=2, ge=0)
-    """Steps on each side over which the known time-of-day profile of the training part is averaged."""
+    """Steps on each side over which the time-of-day profile of the training part is averaged."""
     dropout: Fraction = 0.2
     """Share of hidden units dropped in training."""
 

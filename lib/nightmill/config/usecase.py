@@ -70,11 +70,11 @@ class Train(Options):
     epochs: PositiveInt = 30
     """Passes over the training samples at most."""
     patience: PositiveInt | None = None
-    """Stop after this many epochs without a better validation loss; never without it."""
+    """Stop after this many epochs without a better validation loss, and keep the best; without it the last counts."""
     batch: PositiveInt = 1024
     """Samples per step over all workers."""
     loss: Literal["mae", "mse", "huber"] = "mae"
-    """Training loss; huber has delta 1 in units of the target's standard deviation."""
+    """Training loss of errors in units of the target's standard deviation; huber has delta 1."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate of Adam."""
     weight_decay: float = Field(default=0.0, ge=0)
