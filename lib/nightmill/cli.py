@@ -45,113 +45,65 @@ Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seed
 Results = Annotated[Path | None, typer.Option("--results", help="Folder that receives the table as Markdown.")]
 
 
-@app.command()
-def land(
-    targets: Targets,
-    day: Day = None,
-    from_: From = None,
-    to: To = None,
-    raw: Raw = None,
-    lake: LakePath = None,
-    env: Env = "local",
-    conf: Conf = None,
-    sets: Sets = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Raw files -> bronze: new and corrected files of a drop, each record once."""
-    _run(lambda: commands.land(_work("land", day, from_, to, raw, lake, env, conf, sets), targets), as_json, debug)
+def _stage(name: str, text: str, run: Callable[[Work, list[str]], Outcome], *, by_day: bool = True) -> None:
+    """Registers a stage: they all take the same options."""
+
+    def command(
+        targets: Targets,
+        day: Day = None,
+        from_: From = None,
+        to: To = None,
+        raw: Raw = None,
+        lake: LakePath = None,
+        env: Env = "local",
+        conf: Conf = None,
+        sets: Sets = None,
+        as_json: AsJson = False,
+        debug: Debug = False,
+    ) -> None:
+        def work() -> Outcome:
+            asked = _work(name, day, from_, to, raw, lake, env, conf, sets)
+            if asked.days and not by_day:
+                raise ConfigError(
+                    f"{name} takes no day: it rests on all of gold",
+                    where="--day" if day else "--from",
+                    fix="leave it out; train.history in the use case limits how far training looks back",
+                )
+            return run(asked, targets)
+
+        _run(work, as_json, debug)
+
+    app.command(name, help=text)(command)
 
 
-@app.command()
-def clean(
-    targets: Targets,
-    day: Day = None,
-    from_: From = None,
-    to: To = None,
-    lake: LakePath = None,
-    env: Env = "local",
-    conf: Conf = None,
-    sets: Sets = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Bronze -> silver and quarantine: the days given and all that bronze changed."""
-    _run(lambda: commands.clean(_work("clean", day, from_, to, None, lake, env, conf, sets), targets), as_json, debug)
-
-
-@app.command()
-def features(
-    targets: Targets,
-    day: Day = None,
-    from_: From = None,
-    to: To = None,
-    lake: LakePath = None,
-    env: Env = "local",
-    conf: Conf = None,
-    sets: Sets = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Silver -> gold: the days given and all that silver changed."""
-    _run(
-        lambda: commands.features(_work("features", day, from_, to, None, lake, env, conf, sets), targets),
-        as_json,
-        debug,
-    )
-
-
-@app.command()
-def train(
-    targets: Targets,
-    lake: LakePath = None,
-    env: Env = "local",
-    conf: Conf = None,
-    sets: Sets = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Gold -> candidate models, all targets in one Ray worker group; an interrupted training continues."""
-    _run(
-        lambda: commands.train(_work("train", None, None, None, None, lake, env, conf, sets), targets, _progress),
-        as_json,
-        debug,
-    )
-
-
-@app.command()
-def evaluate(
-    targets: Targets,
-    lake: LakePath = None,
-    env: Env = "local",
-    conf: Conf = None,
-    sets: Sets = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Candidates against champions and naive baselines on the test part; the better one is promoted."""
-    _run(
-        lambda: commands.evaluate(_work("evaluate", None, None, None, None, lake, env, conf, sets), targets),
-        as_json,
-        debug,
-    )
-
-
-@app.command()
-def score(
-    targets: Targets,
-    day: Day = None,
-    from_: From = None,
-    to: To = None,
-    lake: LakePath = None,
-    env: Env = "local",
-    conf: Conf = None,
-    sets: Sets = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Gold and champion -> predictions: replaces the days given, or gold's last day."""
-    _run(lambda: commands.score(_work("score", day, from_, to, None, lake, env, conf, sets), targets), as_json, debug)
+_stage(
+    "land",
+    "Raw files -> bronze: new and corrected files of a drop, each record once.",
+    lambda w, t: commands.land(w, t),
+)
+_stage(
+    "clean",
+    "Bronze -> silver and quarantine: the days given and all that bronze changed.",
+    lambda w, t: commands.clean(w, t),
+)
+_stage("features", "Silver -> gold: the days given and all that silver changed.", lambda w, t: commands.features(w, t))
+_stage(
+    "train",
+    "Gold -> candidate models, all targets in one Ray worker group; an interrupted training continues.",
+    lambda w, t: commands.train(w, t, _progress),
+    by_day=False,
+)
+_stage(
+    "evaluate",
+    "Candidates against champions and naive baselines on the test part; the better one is promoted.",
+    lambda w, t: commands.evaluate(w, t),
+    by_day=False,
+)
+_stage(
+    "score",
+    "Gold and champion -> predictions: replaces the days given, or gold's last day.",
+    lambda w, t: commands.score(w, t),
+)
 
 
 @app.command()
