@@ -178,7 +178,7 @@ def demo(
         from nightmill.demo import run as story
 
         configuration = Configuration.load(conf, env, raw=str(folder / "raw"), lake=str(folder / "lake"))
-        story(folder, configuration, Console())
+        story(folder, configuration, env, Console())
         return Outcome()
 
     _run(run, False, debug)
@@ -267,7 +267,10 @@ def parse_days(day: str | None, from_: str | None, to: str | None) -> list[date]
 
 def _day(option: str, text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
+        if found.isoformat() != text or not 1900 <= found.year <= 2200:
+            raise ValueError(text)
+        return found
     except ValueError:
         raise ConfigError(
             f"{option} {text} is not a day of the calendar", where=option, fix="as in 2026-03-01"

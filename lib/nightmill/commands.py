@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightmill.config import Configuration, DataSet, Time, UseCase
 from nightmill.config.load import DATA
 from nightmill.errors import ConfigError, NightmillError, WorkFailed
+from nightmill.lake.faults import translate
 from nightmill.lake.run import Step, new_run_id, step
 from nightmill.lake.tables import Lake
 
@@ -111,6 +113,8 @@ class Work:
 def land(work: Work, targets: list[str]) -> Outcome:
     """Raw files -> bronze, for each data set."""
     data_sets, raw = work.data_sets(targets), work.configuration.raw()
+    if "://" not in raw and not Path(raw).is_dir():
+        raise ConfigError("there is no folder of raw drops", where=raw, fix="check --raw PATH")
     for data_set in data_sets:
         if "{day}" in data_set.source.path and not work.days:
             raise ConfigError(
@@ -154,6 +158,7 @@ def train(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Ou
     use_cases = work.use_cases(targets)
     from nightmill.train.run import train as stage
 
+    log.info("train %s", ", ".join(use_case.name for use_case in use_cases))
     wanted = [_wanted(work, use_case, None) for use_case in use_cases]
     found = stage(work.lake, work.run_id, wanted, work.configuration.environment, work.registry, progress)
     outcome = Outcome()
@@ -232,10 +237,11 @@ def _each(work: Work, name: str, subjects: dict[str, Any], one: Callable[[Step, 
         try:
             with work.step(name, subject) as current:
                 outcome.results[subject] = one(current, item)
-        except NightmillError as error:
-            outcome.failures[subject] = error
-            if len(subjects) > 1:
-                log.error("%s %s: %s", name, subject, error)
+        except Exception as error:
+            typed = error if isinstance(error, NightmillError) else translate(error, subject)
+            if typed is None:
+                raise
+            outcome.failures[subject] = typed
     return outcome
 
 

@@ -37,7 +37,7 @@ class Story:
     seconds: float
 
 
-def run(folder: Path, configuration: Configuration, console: Console) -> None:
+def run(folder: Path, configuration: Configuration, env: str, console: Console) -> None:
     """Runs everything below `folder` (raw drops and lake) and prints what was found; raises what a stage raises."""
     started = time.monotonic()
     first, second = START + timedelta(days=DAYS - 2), START + timedelta(days=DAYS - 1)
@@ -45,7 +45,7 @@ def run(folder: Path, configuration: Configuration, console: Console) -> None:
     planted = _simulate(configuration, folder)
     log.info("demo: night of %s, with %d days of history", first, DAYS - 2)
     cleaned = _prepare(configuration, [START + timedelta(days=n) for n in range(DAYS - 1)])
-    _train(configuration)
+    _train(configuration, env)
     judged = _checked(commands.evaluate(Work(configuration, "evaluate"), USE_CASES))
     _checked(commands.score(Work(configuration, "score", [first]), USE_CASES))
     log.info("demo: night of %s", second)
@@ -71,11 +71,11 @@ def _prepare(configuration: Configuration, days: list[date]) -> dict[str, Any]:
     return cleaned
 
 
-def _train(configuration: Configuration) -> None:
+def _train(configuration: Configuration, env: str) -> None:
     """In a process of its own, as a night does: Spark's memory and Ray's stay apart."""
     lake = str(Path(configuration.environment.lake).resolve())
     command = [sys.executable, "-m", "nightmill", "train", *USE_CASES, "--lake", lake, "--json"]
-    command += ["--conf", str(configuration.folder.resolve())]
+    command += ["--conf", str(configuration.folder.resolve()), "--env", env]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if ended.returncode != 0:
         raise WorkFailed("the demo's training failed", where=" ".join(command[1:]), fix="run it again with --debug")

@@ -115,7 +115,7 @@ def test_a_drop_that_may_be_empty_is_not_refused(town: Town) -> None:
 
 def test_a_missing_raw_folder_is_refused(town: Town) -> None:
     town.raw.rmdir()
-    with pytest.raises(DataRefused, match="no folder of raw drops"):
+    with pytest.raises(ConfigError, match="no folder of raw drops"):
         _land(town)
 
 
@@ -213,3 +213,18 @@ def test_every_failure_is_a_typed_error(town: Town) -> None:
     town.drop(FIRST, readings(FIRST)).write_bytes(b"\xff\xfe\x00detector\x00")
     with pytest.raises(NightmillError):
         _land(town)
+
+
+def test_a_file_that_is_corrected_to_nothing_takes_its_records_back(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,1"], "a.csv")
+    _land(town, sets=("source.may_be_empty=true",))
+    town.drop(FIRST, [], "a.csv")
+    assert _land(town, sets=("source.may_be_empty=true",)).corrected == 1  # type: ignore[attr-defined]
+    assert town.rows("bronze") == []
+
+
+def test_raw_columns_with_names_of_our_own_land_under_others(town: Town) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,1,monday,x"], header="detector,ts,speed,day,_file")
+    _land(town)
+    (row,) = town.rows("bronze")
+    assert (row["raw_day"], row["raw_file"], row["day"]) == ("monday", "x", FIRST)

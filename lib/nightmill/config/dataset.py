@@ -12,6 +12,11 @@ from pydantic import Field, field_validator, model_validator
 from nightmill.config.values import Duration, Fraction, Options
 
 
+def landed_name(raw: str) -> str:
+    """The bronze name of a raw column: `day` and names with a leading underscore are Nightmill's own."""
+    return f"raw_{raw.lstrip('_')}" if raw == "day" or raw.startswith("_") else raw
+
+
 class Wide(Options):
     """One column per entity: each such column becomes rows of (entity, value)."""
 
@@ -133,6 +138,11 @@ class Contract(Options):
 
     @model_validator(mode="after")
     def _key_ends_in_time(self) -> Contract:
+        for name in (*self.key, *self.columns):
+            if name == "day" or name.startswith("_"):
+                raise ValueError(
+                    f"'{name}' is a name of Nightmill's own; a raw column of that name lands as {landed_name(name)}"
+                )
         if self.time and self.time.column not in self.key:
             raise ValueError(f"the time column '{self.time.column}' is missing from key {self.key}")
         if self.time and len(self.key) < 2:

@@ -110,6 +110,12 @@ class ByTime(Options):
     test: Fraction = 0.2
     """Share of the time steps at the end."""
 
+    @model_validator(mode="after")
+    def _some_train(self) -> ByTime:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together leave nothing to train on")
+        return self
+
 
 class ByEntity(Options):
     """Split by entity; validation and test predict once per entity, from its last row."""
@@ -188,6 +194,9 @@ class UseCase(Options):
     @model_validator(mode="after")
     def _consistent(self) -> UseCase:
         kinds = {name: item.as_ for name, item in self.inputs.items()}
+        beyond = [step for step in self.evaluate.at or () if step > self.target.steps]
+        if beyond:
+            raise ValueError(f"evaluate.at names step {beyond[0]}, but the target has {self.target.steps}")
         if next(iter(kinds.values())) != "series":
             raise ValueError("the first input must be a series: its entities are what is predicted")
         if self.task == "forecast" and not (self.target.column and self.target.horizon):

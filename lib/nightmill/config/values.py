@@ -24,7 +24,10 @@ def parse_duration(value: Any) -> timedelta:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", str(value))
     if not found or found[2] not in _SECONDS or float(found[1]) <= 0:
         raise ValueError(f"'{value}' is not a duration: write a number and a unit, as in 5 min, 1 h, 60 d")
-    return timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+    try:
+        return timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+    except OverflowError:
+        raise ValueError(f"'{value}' is too long a duration") from None
 
 
 def format_duration(value: timedelta) -> str:

@@ -12,15 +12,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, StringType, StructField, StructType
 
 from nightmill.config import DataSet
-from nightmill.errors import DataRefused
+from nightmill.errors import DataRefused, MachineError, WorkFailed
 from nightmill.ingest.drop import RawFile, find_days, name_groups
 from nightmill.ingest.read import CORRUPT, frame, layouts
 from nightmill.lake.contract import record_day
-from nightmill.lake.faults import translated
+from nightmill.lake.faults import translate, translated
 from nightmill.lake.quarantine import refuse_files
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
-from nightmill.lake.writes import partition_by_day, replace
+from nightmill.lake.writes import partition_by_day, read, replace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -61,31 +61,33 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
         log.info("%s: all %d files of the drop had landed before", data_set.name, len(files))
         return result
     groups, result.refused = layouts(data_set, fresh)
-    if not groups and not result.refused:
+    if not groups and not result.refused and not data_set.source.may_be_empty:
         raise DataRefused(f"the drop of {data_set.name} is empty", where=fresh[0].uri, fix="deliver the drop again")
     records, groups = _count(spark, data_set, groups, result.refused)
     if result.refused:
         refuse_files(lake, step, data_set.name, [f for f in fresh if f.name in result.refused], result.refused)
     good = [file for group in groups.values() for file in group]
-    if not good and result.known:
+    if not good and result.refused and result.known:
         return result  # the drop's good files had landed before
-    if not good:
+    if not good and result.refused:
         name, why = next(iter(result.refused.items()))
         raise DataRefused(
             f"no file of the drop of {data_set.name} can be read: {why}",
             where=f"{raw}/{name}",
             fix="deliver the drop again, or change the data set's source and contract",
         )
-    if records == 0 and data_set.source.may_be_empty:
-        return result
-    if records == 0:
+    emptied = [f.name for f in fresh if f.name in known and f.name not in result.refused and f not in good]
+    if records == 0 and not data_set.source.may_be_empty:
         raise DataRefused(
-            f"the drop of {data_set.name} holds no record", where=good[0].uri, fix="deliver the drop again"
+            f"the drop of {data_set.name} holds no record", where=fresh[0].uri, fix="deliver the drop again"
         )
     result.files, result.records = len(good), records
-    result.corrected = sum(file.name in known for file in good)
-    rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good)
-    names = ", ".join(_quoted(file.name) for file in good)
+    result.corrected = sum(file.name in known for file in good) + len(emptied)
+    if records == 0 and not result.corrected:
+        return result  # of rare events there was none
+    # a file that was corrected to nothing takes its records back
+    rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good) if good else _no_rows(spark, bronze)
+    names = ", ".join(_quoted(name) for name in [*(file.name for file in good), *emptied])
     result.version = replace(
         rows,
         bronze,
@@ -112,6 +114,10 @@ def _known(bronze: Table) -> dict[str, str]:
     return known
 
 
+def _no_rows(spark: SparkSession, bronze: Table) -> DataFrame:
+    return read(spark, bronze).where(F.lit(False))
+
+
 def _once(files: list[RawFile]) -> list[RawFile]:
     """Of files with the same content the first by name: the same records under two names land once."""
     return list({file.hash: file for file in reversed(files)}.values())[::-1]
@@ -135,8 +141,17 @@ def _count(
                 total += _records(frame(spark, data_set, {columns: [file]}))
                 good.setdefault(columns, []).append(file)
             except Exception as error:
-                refused[file.name] = f"cannot be read: {str(error).strip().splitlines()[0][:300]}"
+                if isinstance(translate(error, file.name), WorkFailed | MachineError):
+                    raise
+                refused[file.name] = f"cannot be read: {_cause(error)}"
     return total, good
+
+
+def _cause(error: Exception) -> str:
+    """What Java named as the innermost cause, in one line."""
+    lines = str(getattr(error, "java_exception", None) or error).strip().splitlines()
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes[-1] if causes else lines[0] if lines else type(error).__name__)[:300]
 
 
 def _records(rows: DataFrame) -> int:

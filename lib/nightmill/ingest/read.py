@@ -14,6 +14,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from pyspark.sql.window import Window
 
 from nightmill.config import DataSet
+from nightmill.config.dataset import landed_name
 from nightmill.errors import DataRefused
 from nightmill.ingest.drop import RawFile, first_line, name_groups, parquet_columns
 
@@ -54,7 +55,7 @@ def _columns(data_set: DataSet, file: RawFile) -> tuple[str, ...]:
     source = data_set.source
     if source.format == "parquet":
         try:
-            return tuple(parquet_columns(file))
+            return tuple(landed_name(name) for name in parquet_columns(file))
         except (pa.ArrowException, OSError) as error:
             raise DataRefused(f"not a readable Parquet file: {str(error).splitlines()[0]}", where=file.name) from None
     line = first_line(file, source.encoding)
@@ -62,7 +63,7 @@ def _columns(data_set: DataSet, file: RawFile) -> tuple[str, ...]:
     if not any(field.strip() for field in fields):
         return ()
     if source.header:
-        names = [field.strip().translate(_FORBIDDEN) for field in fields]
+        names = [landed_name(field.strip().translate(_FORBIDDEN)) for field in fields]
         doubled = sorted({n for n in names if names.count(n) > 1 or not n})
         if doubled:
             raise DataRefused(f"header names column '{doubled[0]}' twice or not at all", where=file.name)
@@ -111,6 +112,7 @@ def _read(spark: SparkSession, data_set: DataSet, columns: list[str], files: lis
     source, paths = data_set.source, [file.uri for file in files]
     if source.format == "parquet":
         read = spark.read.parquet(*paths)
+        read = read.withColumnsRenamed({name: landed_name(name) for name in read.columns})
     elif source.separator == "whitespace":
         read = _whitespace(spark, columns, paths, source.encoding)
     else:
