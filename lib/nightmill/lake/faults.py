@@ -29,7 +29,7 @@ def translate(error: BaseException, where: str) -> NightmillError | None:
     text = _whole_text(error)
     if "No space left on device" in text or getattr(error, "errno", None) == errno.ENOSPC:
         return WorkFailed(
-            "the disk is full; nothing was committed", where=where, fix="free space and run the command again"
+            "the disk is full; nothing half-written is visible", where=where, fix="free space and run the command again"
         )
     if found := re.search(
         r"is not a Parquet file|Could not read footer|FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER", text

@@ -54,13 +54,17 @@ def test_by_time_since_counts_shares_of_what_is_used():
 
 @pytest.mark.parametrize(
     ("shares", "part"),
-    [({"validation": 0.1, "test": 0.0}, "test"), ({"validation": 0.0, "test": 0.1}, "validation"),
-     ({"validation": 0.5, "test": 0.5}, "train")],
-)  # fmt: skip
+    [({"validation": 0.1, "test": 0.0}, "test"), ({"validation": 0.0, "test": 0.1}, "validation")],
+)
 def test_an_empty_part_is_refused_naming_it(shares, part):
     with pytest.raises(DataRefused, match=f"the {part} part has no window") as refused:
         split_samples(make_index(("a", 0, 20)), Window(1, 0), by_time(**shares), seed=0)
     assert refused.value.fix
+
+
+def test_shares_that_leave_nothing_to_train_on_are_no_configuration():
+    with pytest.raises(ValueError, match="nothing to train on"):
+        by_time(validation=0.5, test=0.5)
 
 
 FLEET = make_index(*[(f"{part}/{unit:02}", 0, 30 + unit) for part in ("test", "train") for unit in range(40)])
