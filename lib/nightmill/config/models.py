@@ -45,4 +45,20 @@ class Lstm(Options):
     """Share of units dropped between layers and before the head in training."""
 
 
-Model = Annotated[Stid | Lstm, Field(discriminator="family")]
+class Mlp(Options):
+    """Regressor over the mean, the slope and the latest mean of each feature in the window."""
+
+    family: Literal["mlp"]
+    window: PositiveInt = 50
+    """Steps of history that are summarised; shorter histories are padded with their first row."""
+    recent: PositiveInt = 10
+    """Steps of the latest mean."""
+    hidden: PositiveInt = 64
+    """Width of each layer."""
+    layers: PositiveInt = 2
+    """Hidden layers."""
+    dropout: Fraction = 0.2
+    """Share of units dropped in training."""
+
+
+Model = Annotated[Stid | Lstm | Mlp, Field(discriminator="family")]

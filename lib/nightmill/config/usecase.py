@@ -210,7 +210,7 @@ class UseCase(Options):
             if kinds.get(name) != kind:
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
         if self.model.family == "stid" and self.task != "forecast":
-            raise ValueError("model family stid forecasts; for task regress choose lstm")
+            raise ValueError("model family stid forecasts; for task regress choose mlp or lstm")
         return self
 
     @property

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from nightmill.models.network import Network
     from nightmill.models.shape import Fitted, Shape
 
-FAMILIES = {"stid": ("nightmill.models.stid", "Stid"), "lstm": ("nightmill.models.lstm", "Lstm")}
+FAMILIES = {
+    "stid": ("nightmill.models.stid", "Stid"),
+    "lstm": ("nightmill.models.lstm", "Lstm"),
+    "mlp": ("nightmill.models.mlp", "Mlp"),
+}
 """Name in `model.family` -> module and class; imported when built, because torch takes seconds to import."""
 
 
