@@ -23,6 +23,9 @@ RAW ?= ../shared/data
 USE_CASES ?= city/traffic_los_loop factory/turbofan_fd001
 # Further arguments, as in `make test ARGS="-k lease"`.
 ARGS ?=
+# Test processes; each starts a Spark of its own (about 1.5 GiB).
+TESTERS ?= 2
+PYTEST = $(BIN)/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## list the targets
@@ -37,11 +40,11 @@ demo: setup ## simulate a small city and plant, and run two nights on them
 
 .PHONY: test
 test: setup ## run the tests
-	@$(BIN)/pytest -m "not slow and not gpu" $(ARGS)
+	@$(PYTEST) -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test-slow
 test-slow: setup ## run the long tests too
-	@$(BIN)/pytest -m "not gpu" $(ARGS)
+	@$(PYTEST) -m "not gpu" $(ARGS)
 
 .PHONY: test-gpu
 test-gpu: setup ## run the tests that need a GPU

@@ -27,15 +27,19 @@ for _name in (
     os.environ.pop(_name, None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by the fixtures they ask for, and puts those that share an engine together."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks tests by the fixtures they ask for, and puts those that share an engine together.
+
+    One process runs the quick ones first, for a quick answer; several begin with the long ones, to end together.
+    """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "spark" in fixtures:
             item.add_marker("spark")
         if "shared_data" in fixtures:
             item.add_marker("realdata")
-    items.sort(key=lambda item: [item.get_closest_marker(engine) is not None for engine in ("ray", "spark")])
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: [item.get_closest_marker(e) is not None for e in ("ray", "spark")], reverse=several)
 
 
 @pytest.fixture(scope="session")
