@@ -19,6 +19,7 @@ from rich.console import Console
 from nightmill import __version__, commands
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
+from nightmill.config.load import DATA
 from nightmill.errors import ConfigError, NightmillError
 from nightmill.lake.faults import translate
 
@@ -159,7 +160,7 @@ def simulate(
         first = parse_days(day, None, None)[0]
         work = Work(Configuration.load(conf, env, sets or (), raw), "simulate")
         folder = work.configuration.raw()
-        made = stage(work.bare_spark, folder, start=first, days=days, seed=seed, detectors=detectors, machines=machines)
+        made = stage(work.spark, folder, start=first, days=days, seed=seed, detectors=detectors, machines=machines)
         return Outcome({"simulate": made})
 
     _run(run, as_json, debug)
@@ -279,13 +280,16 @@ def _day(option: str, text: str) -> date:
 
 def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
     """Runs a command, prints what came of it, and exits with its code."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True)
+    # what libraries log is raised, too; py4j writes whole stack traces on Ctrl-C
+    others = logging.WARNING if debug else logging.CRITICAL
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=others, force=True)
     logging.getLogger("nightmill").setLevel(logging.INFO)
     try:
         outcome = command()
     except typer.Exit:
         raise
     except KeyboardInterrupt:
+        print("nightmill: stopped; the same command takes it up again", file=sys.stderr)
         raise typer.Exit(130) from None
     except Exception as error:
         typed = error if isinstance(error, NightmillError) else translate(error, "")
@@ -294,8 +298,9 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
         if typed is None:
             kind = type(error).__name__
             text = (str(error).strip().splitlines() or [""])[0]
-            _complain(NightmillError(f"a bug stopped the command: {kind}: {text}", fix="run it again with --debug"))
-            raise typer.Exit(1) from None
+            typed = NightmillError(f"a bug stopped the command: {kind}: {text}", fix="run it again with --debug")
+        if as_json:
+            print(json.dumps(_as_json(Outcome(failures={"": typed})), indent=1))
         _complain(typed)
         raise typer.Exit(typed.exit_code) from None
     if as_json:
@@ -313,7 +318,7 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
 
 
 def _complain(error: NightmillError, subject: str = "") -> None:
-    prefix = f"{subject}: " if subject and subject not in error.what else ""
+    prefix = "" if subject.removeprefix(DATA) in error.what else f"{subject}: "
     print(f"nightmill: {prefix}{error}", file=sys.stderr)
 
 

@@ -16,6 +16,7 @@ from nightmill.errors import ConfigError, NightmillError, WorkFailed
 from nightmill.lake.faults import translate
 from nightmill.lake.run import Step, new_run_id, step
 from nightmill.lake.tables import Lake
+from nightmill.spark import require_engine, session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nightmill.lake.registry import Registry
 
 log = logging.getLogger(__name__)
+SPARK_STAGES = ("land", "clean", "features", "score")
 Result = TypeVar("Result")
 
 
@@ -58,20 +60,12 @@ class Work:
 
     @cached_property
     def lake(self) -> Lake:
-        """The lake of the environment."""
-        return Lake.open(self.configuration.environment.lake)
+        """The lake of the environment; only commands that begin with raw data may create it."""
+        return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest", "demo"))
 
     @cached_property
     def spark(self) -> SparkSession:
-        """The Spark session, started when a stage first needs it, after the lake was found usable."""
-        assert self.lake  # an unusable one is said before Spark takes its ten seconds to start
-        return self.bare_spark
-
-    @cached_property
-    def bare_spark(self) -> SparkSession:
-        """The Spark session without a look at the lake."""
-        from nightmill.spark import session
-
+        """The Spark session, started when a stage first needs it."""
         return session(self.configuration.environment)
 
     @cached_property
@@ -232,6 +226,8 @@ def _wanted(work: Work, use_case: UseCase, seed: int | None) -> Any:
 
 def _each(work: Work, name: str, subjects: dict[str, Any], one: Callable[[Step, Any], Result]) -> Outcome:
     outcome = Outcome()
+    if name in SPARK_STAGES:
+        require_engine()  # said before anything is written, and before Spark takes its ten seconds to start
     for subject, item in subjects.items():
         log.info("%s %s", name, subject)
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightmill.config.environment import Environment
 from nightmill.errors import MachineError
+from nightmill.java import require_java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,6 +37,12 @@ _DEFAULTS = {
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
+def require_engine() -> None:
+    """Raises MachineError where Spark could not start; under spark-submit it has."""
+    if not _submitted():
+        require_java()
+
+
 def session(environment: Environment, app: str = "nightmill") -> SparkSession:
     """The session of this process, started on first use; raises MachineError where Java or Delta is missing."""
     from pyspark.sql import SparkSession
@@ -43,12 +50,10 @@ def session(environment: Environment, app: str = "nightmill") -> SparkSession:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit has started the JVM and read its own settings
+    require_engine()
+    submitted = _submitted()
     settings = {**_DEFAULTS, **_DELTA, "spark.sql.shuffle.partitions": str(environment.spark.shuffle_partitions)}
     if not submitted:
-        from nightmill.java import require_java
-
-        require_java()
         settings["spark.driver.memory"] = environment.spark.memory
         if (environment.spark.master or "local[*]").startswith("local"):
             settings |= _LOCAL
@@ -69,6 +74,11 @@ def session(environment: Environment, app: str = "nightmill") -> SparkSession:
         ) from error
     _require_delta(started)
     return started
+
+
+def _submitted() -> bool:
+    """Whether spark-submit runs this process: then it has started the JVM and read its own settings."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def _require_delta(started: SparkSession) -> None:

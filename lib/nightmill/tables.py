@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from nightmill.commands import Outcome
 
@@ -22,7 +22,8 @@ def show(outcome: Outcome, console: Console) -> None:
                 _backtest(item, console)
             continue
         head, row = _SHAPES[kind]
-        table = Table(*head)
+        # names of targets stay whole as long as anything else can give way
+        table = Table(*[Column(name, overflow="fold", no_wrap=name == head[0]) for name in head])
         for subject, item in items:
             for cells in row(subject, item):
                 table.add_row(*[_cell(cell) for cell in cells])

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from town import FIRST, Town, found, readings
 
+from nightmill.errors import MachineError
 from nightmill.lake.faults import translate
 
 
@@ -45,14 +46,21 @@ def test_without_java_the_command_says_how_to_get_it(town: Town, tmp_path: Path)
     assert ended.returncode == 2
     assert "Java" in ended.stderr and "install" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert not (town.lake / "bronze").exists()
+    assert not town.lake.exists()
 
 
 def test_with_a_java_that_is_too_old_the_command_says_so(town: Town, tmp_path: Path) -> None:
     ended = _land(town, JAVA_HOME=str(_fake_java(tmp_path / "java8", 'openjdk version "1.8.0_402"')))
     assert ended.returncode == 2
     assert "1.8.0_402 is too old" in ended.stderr
-    assert not (town.lake / "bronze").exists()
+    assert not town.lake.exists()
+
+
+@pytest.mark.parametrize("stage", ["clean", "features", "train", "evaluate", "score"])
+def test_a_slip_in_the_lakes_path_leaves_no_empty_lake_behind(town: Town, stage: str) -> None:
+    with pytest.raises(MachineError, match="there is no lake"):
+        town.stages(stage)
+    assert not town.lake.exists()
 
 
 def test_a_lake_that_cannot_be_used_is_refused_before_spark_starts(town: Town) -> None:

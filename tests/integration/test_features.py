@@ -97,13 +97,31 @@ def _fail(town: Town, day: date, *lines: str) -> None:
     path.write_text("\n".join(["detector,ts", *lines]) + "\n")
 
 
-def test_remaining_life_counts_to_the_next_failure_and_reopens_days_when_it_happens(town: Town) -> None:
+@pytest.fixture
+def ageing(town: Town) -> Town:
+    """The town with a use case that asks how long each detector will last."""
     (town.folder / "conf" / "data" / "town" / "failures.yaml").write_text(FAILURES)
     case = (town.folder / "conf" / "town" / "speeds.yaml").read_text()
     kept = [
         line for line in case.splitlines() if not line.startswith(("target", "model", "evaluate", "features", "  - "))
     ]
     (town.folder / "conf" / "town" / "speeds.yaml").write_text("\n".join(kept))
+    return town
+
+
+def test_where_nothing_has_failed_yet_only_lives_beyond_the_cap_are_known(ageing: Town) -> None:
+    days = ageing.history(2)
+    for day in days:
+        _fail(ageing, day)
+    sets = (*LIFE_SETS, "source.may_be_empty=true")
+    ageing.stages(*STAGES, days=tuple(days), sets=sets)
+    assert ageing.rows("silver", "town/failures") == []
+    lives = {(row["entity"], row["target"]) for row in ageing.rows("gold")}
+    assert lives == {(entity, life) for entity in "abc" for life in (None, 40.0)}
+
+
+def test_remaining_life_counts_to_the_next_failure_and_reopens_days_when_it_happens(ageing: Town) -> None:
+    town = ageing
     days = town.history(2)
     _fail(town, days[0], "a,2026-03-02 10:00:00", "b,2026-03-02 01:00:00", "c,2026-03-02 00:30:00")
     town.stages(*STAGES, days=(days[0],), sets=LIFE_SETS)

@@ -89,3 +89,31 @@ def test_results_are_printed_as_json_for_machines(
         "results": {"a": ["2026-03-01"]},
         "failures": {"b": {"error": "DataRefused", "what": "no", "where": "here", "fix": "do"}},
     }
+
+
+def test_an_error_before_any_work_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["land", "city/trafic", "--json"]) == 2
+    (failure,) = json.loads(capsys.readouterr().out)["failures"].values()
+    assert (failure["error"], failure["fix"]) == ("ConfigError", "did you mean 'city/traffic'?")
+
+
+@pytest.mark.parametrize(("what", "shown"), [("x/park: no", "nightmill: x/park: no"), ("no", "data/x/park: no")])
+def test_a_failure_names_its_target_once(
+    what: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = Outcome({}, {"data/x/park": DataRefused(what)})
+    monkeypatch.setattr("nightmill.commands.clean", lambda *_: outcome)
+    assert main(["clean", "data/x/park"]) == 3
+    assert capsys.readouterr().err.strip().removeprefix("nightmill: ") == shown.removeprefix("nightmill: ")
+
+
+def test_long_names_are_folded_not_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from nightmill.ingest import Landed
+
+    name = "data/city/" + "traffic_" * 12
+    monkeypatch.setattr("nightmill.commands.land", lambda *_: Outcome({name: Landed(name, [])}))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["land", "x", "--json"]) == 0 and main(["land", "x"]) == 0
+    table = capsys.readouterr().out.rpartition("}")[2]
+    letters = "".join(line.split("│")[1].strip() for line in table.splitlines() if line.startswith("│"))
+    assert name in letters

@@ -71,8 +71,6 @@ def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: 
     Raises DataRefused for days in which too many records are refused; the other days are written all the same.
     """
     bronze, silver = lake.table("bronze", data_set.name), lake.table("silver", data_set.name)
-    if data_set.source.may_be_empty and not bronze.exists():
-        return Cleaned(data_set.name, {})  # nothing has happened yet
     version = step.read(bronze)
     stale = stale_days(data_set, bronze, silver, version)
     wanted = None if stale is None else stale | days
@@ -94,7 +92,7 @@ def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: 
         else:
             condition = f"NOT ({days_condition(over)})" if over else None
         good = (wanted or set()) | result.days.keys()
-        if good - over.keys():
+        if good - over.keys() or not good:
             _write(lake, step, data_set, judged, good - over.keys(), condition, sorted(over), result)
     finally:
         judged.unpersist()

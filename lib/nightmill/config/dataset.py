@@ -68,10 +68,19 @@ class Source(Options):
                 raise ValueError(f"'{value}' has no named group: write (?P<column>…)")
         return value
 
+    @field_validator("separator")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        if value != "whitespace" and (len(value) != 1 or value in '\r\n"'):
+            raise ValueError(f"{value!r} is not one character, as in ';', nor 'whitespace'")
+        return value
+
     @model_validator(mode="after")
     def _fits_format(self) -> Source:
         if self.format == "parquet" and (self.columns or not self.header or self.separator != ","):
             raise ValueError("columns, header and separator belong to format csv; parquet names its own columns")
+        if self.may_be_empty and self.wide:
+            raise ValueError("may_be_empty is for rare events; a wide file has values of every entity")
         if self.header and self.columns:
             raise ValueError("columns are for files without header: set header: false, or leave columns out")
         return self
@@ -104,6 +113,21 @@ class Time(Options):
             raise ValueError(f"'{value}' is not an IANA time zone, as in Europe/Berlin") from None
         return value
 
+    @field_validator("holidays")
+    @classmethod
+    def _country_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            from holidays import list_supported_countries  # takes a moment: only for those who ask for holidays
+
+            country, _, region = value.partition("-")
+            known = list_supported_countries()
+            if country not in known:
+                raise ValueError(f"'{value}' names no country by ISO 3166, as in US or US-CA")
+            if region and region not in known[country]:
+                regions = ", ".join(known[country]) or "none"
+                raise ValueError(f"'{value}' names no region of {country} with holidays of its own: {regions}")
+        return value
+
     @model_validator(mode="after")
     def _index_with_start(self) -> Time:
         if (self.index is None) != (self.start is None):
@@ -124,6 +148,16 @@ class Column(Options):
     """The only texts allowed."""
     required: bool = False
     """Refuse rows in which it is missing."""
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> Column:
+        if self.between and not self.between[0] <= self.between[1]:
+            raise ValueError(f"between {list(self.between)} allows nothing: write the lowest value first")
+        if self.between and self.type not in ("float", "int"):
+            raise ValueError(f"between is for numbers, not for type {self.type}")
+        if self.one_of is not None and self.type != "text":
+            raise ValueError(f"one_of is for texts, not for type {self.type}")
+        return self
 
 
 class Contract(Options):

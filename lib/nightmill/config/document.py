@@ -162,7 +162,9 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Document:
     extends = document.data.pop("extends", None)
     if extends is None:
         return document
-    name = str(extends) if str(extends).endswith((".yaml", ".yml")) else f"{extends}.yaml"
+    if not isinstance(extends, str):
+        raise ConfigError(f"{where}: extends names one file", where=where, fix="as in extends: traffic")
+    name = extends if extends.endswith((".yaml", ".yml")) else f"{extends}.yaml"
     parent = (path.parent / name).resolve()
     if not parent.is_file():
         fix = f"name a file by its path from {path.parent}"

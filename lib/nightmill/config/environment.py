@@ -14,8 +14,8 @@ class Spark(Options):
 
     master: str | None = "local[*]"
     """Spark master; null leaves it to spark-submit."""
-    memory: str = "2g"
-    """Driver heap where Nightmill itself starts the JVM."""
+    memory: str = Field(default="2g", pattern=r"^[1-9][0-9]*[kmgtKMGT]$")
+    """Driver heap where Nightmill itself starts the JVM, as in 512m or 2g."""
     shuffle_partitions: PositiveInt = 4
     """Partitions after a shuffle."""
     settings: dict[str, str] = {}

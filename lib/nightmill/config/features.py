@@ -56,8 +56,6 @@ def _one_key(value: Any) -> Any:
     ((kind, options),) = value.items()
     if isinstance(options, dict):
         return {"kind": kind, **options}
-    if kind == "network_mean":
-        return {"kind": kind, "of": options}
     return {"kind": kind, "of": options}
 
 

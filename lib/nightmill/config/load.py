@@ -84,10 +84,11 @@ class Configuration:
         return self._read(self._path(name, "data set", self.data_set_names()), DataSet)
 
     def inputs(self, use_case: UseCase) -> dict[str, DataSet]:
-        """The data sets of a use case by the names of its inputs; checks the columns that the use case names."""
+        """The data sets of a use case by the names of its inputs; checks what the use case asks of them."""
         found = {name: self.data_set(item.from_) for name, item in use_case.inputs.items()}
-        document = self.documents.get(use_case.name)
-        _check_columns(use_case, found, document or Document(Path(f"conf/{use_case.name}.yaml"), {}))
+        document = self.documents.get(use_case.name) or Document(Path(f"conf/{use_case.name}.yaml"), {})
+        _check_columns(use_case, found, document)
+        _check_holidays(use_case, found, document)
         return found
 
     def raw(self) -> str:
@@ -167,6 +168,18 @@ def _check_columns(use_case: UseCase, inputs: dict[str, DataSet], document: Docu
                 f"{use_case.name}: data set {series.name} has no column '{name}'",
                 where=document.place(location),
                 fix=f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(columns)}",
+            )
+
+
+def _check_holidays(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
+    series = inputs[next(iter(use_case.inputs))]
+    for number, feature in enumerate(use_case.features):
+        asked = feature.kind == "calendar" and "holiday" in feature.of
+        if asked and series.contract.time and series.contract.time.holidays is None:
+            raise ConfigError(
+                f"{use_case.name}: feature 'holiday' needs a country, and data set {series.name} names none",
+                where=document.place(["features", number]),
+                fix=f"add holidays: to contract.time of conf/data/{series.name}.yaml, as in holidays: US-CA",
             )
 
 

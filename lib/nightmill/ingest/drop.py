@@ -81,7 +81,7 @@ def find(data_set: DataSet, raw: str, day: date) -> list[RawFile]:
 
 def first_line(file: RawFile, encoding: str) -> str:
     """The first line of a text file without its line end; empty for an empty file."""
-    filesystem, path = _file(file)
+    filesystem, path = opened(file)
     with filesystem.open_input_stream(path) as stream:
         head = b""
         while b"\n" not in head and (chunk := stream.read(1 << 16)):
@@ -90,15 +90,8 @@ def first_line(file: RawFile, encoding: str) -> str:
     return head.split(b"\n", 1)[0].decode(codec, errors="replace").rstrip("\r")
 
 
-def parquet_columns(file: RawFile) -> list[str]:
-    """Column names in the file's footer; raises an Arrow error where it is no Parquet file."""
-    import pyarrow.parquet as pq
-
-    filesystem, path = _file(file)
-    return list(pq.read_schema(path, filesystem=filesystem).names)
-
-
-def _file(file: RawFile) -> tuple[pafs.FileSystem, str]:
+def opened(file: RawFile) -> tuple[pafs.FileSystem, str]:
+    """The file system that has the file, and its path there."""
     if file.uri.startswith("file://"):
         return pafs.LocalFileSystem(), file.uri.removeprefix("file://")
     filesystem, path = pafs.FileSystem.from_uri(file.uri)

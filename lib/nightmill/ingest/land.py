@@ -14,7 +14,8 @@ from pyspark.sql.types import DateType, StringType, StructField, StructType
 from nightmill.config import DataSet
 from nightmill.errors import DataRefused, MachineError, WorkFailed
 from nightmill.ingest.drop import RawFile, find_days, name_groups
-from nightmill.ingest.read import CORRUPT, frame, layouts
+from nightmill.ingest.parquet import held_types
+from nightmill.ingest.read import CORRUPT, Groups, frame, layouts, no_records
 from nightmill.lake.contract import record_day
 from nightmill.lake.faults import translate, translated
 from nightmill.lake.quarantine import refuse_files
@@ -60,10 +61,13 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     if not fresh:
         log.info("%s: all %d files of the drop had landed before", data_set.name, len(files))
         return result
-    groups, result.refused = layouts(data_set, fresh)
+    held = held_types(pa.schema(bronze.delta().schema().to_arrow())) if bronze.exists() else {}
+    groups, result.refused = layouts(data_set, fresh, held)
     if not groups and not result.refused and not data_set.source.may_be_empty:
         raise DataRefused(f"the drop of {data_set.name} is empty", where=fresh[0].uri, fix="deliver the drop again")
     records, groups = _count(spark, data_set, groups, result.refused)
+    for name, why in result.refused.items():
+        log.warning("%s: %s is refused: %s", data_set.name, name, why)
     if result.refused:
         refuse_files(lake, step, data_set.name, [f for f in fresh if f.name in result.refused], result.refused)
     good = [file for group in groups.values() for file in group]
@@ -83,10 +87,15 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
         )
     result.files, result.records = len(good), records
     result.corrected = sum(file.name in known for file in good) + len(emptied)
-    if records == 0 and not result.corrected:
+    if records == 0 and not result.corrected and bronze.exists():
         return result  # of rare events there was none
-    # a file that was corrected to nothing takes its records back
-    rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good) if good else _no_rows(spark, bronze)
+    # a file that was corrected to nothing takes its records back; a first drop without events makes an empty table
+    if good:
+        rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good)
+    elif bronze.exists():
+        rows = read(spark, bronze).where(F.lit(False))
+    else:
+        rows = _with_origin(spark, data_set, no_records(spark, data_set), [])
     names = ", ".join(_quoted(name) for name in [*(file.name for file in good), *emptied])
     result.version = replace(
         rows,
@@ -114,18 +123,12 @@ def _known(bronze: Table) -> dict[str, str]:
     return known
 
 
-def _no_rows(spark: SparkSession, bronze: Table) -> DataFrame:
-    return read(spark, bronze).where(F.lit(False))
-
-
 def _once(files: list[RawFile]) -> list[RawFile]:
     """Of files with the same content the first by name: the same records under two names land once."""
     return list({file.hash: file for file in reversed(files)}.values())[::-1]
 
 
-def _count(
-    spark: SparkSession, data_set: DataSet, groups: dict[tuple[str, ...], list[RawFile]], refused: dict[str, str]
-) -> tuple[int, dict[tuple[str, ...], list[RawFile]]]:
+def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict[str, str]) -> tuple[int, Groups]:
     """Reads everything once; where that fails, file by file, so that one bad file does not stop the others."""
     if not groups:
         return 0, groups
@@ -134,12 +137,12 @@ def _count(
     except Exception:
         log.info("%s: reading the drop file by file", data_set.name)
     total = 0
-    good: dict[tuple[str, ...], list[RawFile]] = {}
-    for columns, files in groups.items():
+    good: Groups = {}
+    for layout, files in groups.items():
         for file in files:
             try:
-                total += _records(frame(spark, data_set, {columns: [file]}))
-                good.setdefault(columns, []).append(file)
+                total += _records(frame(spark, data_set, {layout: [file]}))
+                good.setdefault(layout, []).append(file)
             except Exception as error:
                 if isinstance(translate(error, file.name), WorkFailed | MachineError):
                     raise

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import difflib
 from collections import defaultdict
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 from pyspark.sql.window import Window
@@ -16,7 +16,8 @@ from pyspark.sql.window import Window
 from nightmill.config import DataSet
 from nightmill.config.dataset import landed_name
 from nightmill.errors import DataRefused
-from nightmill.ingest.drop import RawFile, first_line, name_groups, parquet_columns
+from nightmill.ingest.drop import RawFile, first_line, name_groups
+from nightmill.ingest.parquet import Types, landed_types, other_type, read_schema, usual_types
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -26,56 +27,88 @@ CORRUPT = "_corrupt"
 _FORBIDDEN = str.maketrans({c: "_" for c in " ,;{}()\n\t="})
 
 
-def layouts(data_set: DataSet, files: list[RawFile]) -> tuple[dict[tuple[str, ...], list[RawFile]], dict[str, str]]:
-    """Files grouped by their column names, and the reason for each file that cannot be read at all."""
-    groups: dict[tuple[str, ...], list[RawFile]] = defaultdict(list)
+@dataclass(frozen=True)
+class Layout:
+    """What files must share to be read together."""
+
+    columns: tuple[str, ...]
+    """Names with which they land, in the file's order."""
+    types: tuple[str, ...] = ()
+    """Types in Parquet files, as written there."""
+    landed: tuple[str, ...] = ()
+    """Types with which columns of Parquet files land."""
+
+
+Groups = dict[Layout, list[RawFile]]
+
+
+def layouts(data_set: DataSet, files: list[RawFile], held: Types) -> tuple[Groups, dict[str, str]]:
+    """Files grouped by their layout, and the reason for each file that cannot land; `held` are bronze's types."""
+    groups: Groups = defaultdict(list)
     bad: dict[str, str] = {}
+    found: dict[str, tuple[RawFile, Layout]] = {}
     for file in files:
         try:
-            columns = _columns(data_set, file)
-            _require(data_set, columns, file)
+            layout = _layout(data_set, file)
+            _require(data_set, layout.columns, file)
         except DataRefused as error:
             bad[file.name] = error.what
             continue
-        if columns:
-            groups[columns].append(file)
+        if layout.columns:
+            found[file.name] = file, layout
+    usual = usual_types([dict(zip(layout.columns, layout.landed)) for _, layout in found.values()], held)
+    for file, layout in found.values():
+        if why := other_type(dict(zip(layout.columns, layout.landed)), usual):
+            bad[file.name] = why
+        else:
+            groups[layout].append(file)
     return groups, bad
 
 
-def frame(spark: SparkSession, data_set: DataSet, groups: dict[tuple[str, ...], list[RawFile]]) -> DataFrame:
+def frame(spark: SparkSession, data_set: DataSet, groups: Groups) -> DataFrame:
     """All records of the files, with `_path`, `_corrupt` (csv) and the columns that file names and numbers give."""
-    parts = [_read(spark, data_set, list(columns), files) for columns, files in groups.items()]
+    parts = [_read(spark, data_set, layout, files) for layout, files in groups.items()]
     union = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
     for name, text in data_set.source.constants.items():
         union = union.withColumn(name, F.lit(text))
     return union
 
 
-def _columns(data_set: DataSet, file: RawFile) -> tuple[str, ...]:
+def no_records(spark: SparkSession, data_set: DataSet) -> DataFrame:
+    """What `frame` returns for files without records, and without names of columns."""
+    named = {*data_set.contract.key, *data_set.contract.columns}
+    if data_set.contract.time and data_set.contract.time.index:
+        named.discard(data_set.contract.time.column)
+    numbers = {"float": "double", "int": "bigint"} if data_set.source.format == "parquet" else {}
+    types = {name: numbers.get(data_set.contract.column(name).type, "string") for name in sorted(named)}
+    columns = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
+    return spark.createDataFrame([], f"{columns}, _path string")
+
+
+def _layout(data_set: DataSet, file: RawFile) -> Layout:
     source = data_set.source
     if source.format == "parquet":
-        try:
-            return tuple(landed_name(name) for name in parquet_columns(file))
-        except (pa.ArrowException, OSError) as error:
-            raise DataRefused(f"not a readable Parquet file: {str(error).splitlines()[0]}", where=file.name) from None
+        schema = read_schema(file)
+        landed = landed_types(data_set, schema)
+        return Layout(tuple(landed), tuple(str(field.type) for field in schema), tuple(landed.values()))
     line = first_line(file, source.encoding)
     fields = _split(line, source.separator)
     if not any(field.strip() for field in fields):
-        return ()
+        return Layout(())
     if source.header:
         names = [landed_name(field.strip().translate(_FORBIDDEN)) for field in fields]
         doubled = sorted({n for n in names if names.count(n) > 1 or not n})
         if doubled:
             raise DataRefused(f"header names column '{doubled[0]}' twice or not at all", where=file.name)
-        return tuple(names)
+        return Layout(tuple(names))
     if source.columns is None:
-        return tuple(str(position) for position in range(1, len(fields) + 1))
+        return Layout(tuple(str(position) for position in range(1, len(fields) + 1)))
     if len(fields) != len(source.columns):
         raise DataRefused(
             f"the first record has {len(fields)} fields, the data set names {len(source.columns)} columns",
             where=file.name,
         )
-    return tuple(source.columns)
+    return Layout(tuple(source.columns))
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -108,11 +141,12 @@ def _require(data_set: DataSet, columns: tuple[str, ...], file: RawFile) -> None
         raise DataRefused(f"column '{name}' is missing{hint}", where=file.name)
 
 
-def _read(spark: SparkSession, data_set: DataSet, columns: list[str], files: list[RawFile]) -> DataFrame:
-    source, paths = data_set.source, [file.uri for file in files]
+def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[RawFile]) -> DataFrame:
+    source, paths, columns = data_set.source, [file.uri for file in files], list(layout.columns)
     if source.format == "parquet":
-        read = spark.read.parquet(*paths)
-        read = read.withColumnsRenamed({name: landed_name(name) for name in read.columns})
+        read = spark.read.parquet(*paths).toDF(*columns)
+        numbers = {n: kind for n, kind in zip(columns, layout.landed) if kind in ("bigint", "double")}
+        read = read.withColumns({name: F.col(f"`{name}`").cast(kind) for name, kind in numbers.items()})
     elif source.separator == "whitespace":
         read = _whitespace(spark, columns, paths, source.encoding)
     else:

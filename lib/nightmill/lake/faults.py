@@ -37,7 +37,7 @@ def translate(error: BaseException, where: str) -> NightmillError | None:
         file = re.search(r"(?:file|path)[:\s]+'?((?:file:|s3a?:)?/[^\s'\",\]]+)", text)
         return DataRefused(
             f"a file cannot be read ({found[0]})",
-            where=file[1] if file else where,
+            where=file[1].rstrip(".") if file else where,
             fix="restore the file, or remove the table and run its stage again",
         )
     if "Permission denied" in text or "AccessControlException" in text or isinstance(error, PermissionError):

@@ -29,11 +29,18 @@ class Lake:
     storage_options: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, root: str, storage_options: dict[str, str] | None = None) -> Lake:
-        """The lake at a folder or URI, created where absent; raises MachineError where it cannot be written."""
+    def open(cls, root: str, storage_options: dict[str, str] | None = None, *, create: bool = True) -> Lake:
+        """The lake at a folder or URI; raises MachineError where it cannot be written, or where it is absent.
+
+        `create` makes an absent folder: else a slip in the path would leave a new, empty lake behind.
+        """
         if "://" in root:
             return cls(root.rstrip("/"), storage_options or {})
         path = Path(root).expanduser().resolve()
+        if not create and not path.exists():
+            raise MachineError(
+                "there is no lake", where=str(path), fix="check --lake PATH, or run `nightmill land` first"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
             readable = os.access(path, os.R_OK | os.W_OK | os.X_OK)

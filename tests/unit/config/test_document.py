@@ -58,6 +58,11 @@ def test_extends_of_a_missing_file_names_the_line(tmp_path: Path) -> None:
     assert "nowhere" in error.what and error.where == f"{tmp_path}/a.yaml:2"
 
 
+def test_extends_names_one_file(tmp_path: Path) -> None:
+    error = refusal(write(tmp_path, "a.yaml", "x: 1\nextends: [b, c]\n"))
+    assert "extends names one file" in error.what and error.where == f"{tmp_path}/a.yaml:2"
+
+
 @pytest.mark.parametrize("circle", [["a"], ["a", "b"], ["a", "b", "c"]])
 def test_extends_in_a_circle_is_refused(tmp_path: Path, circle: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, parent in zip(circle, circle[1:] + circle[:1], strict=True):

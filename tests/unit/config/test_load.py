@@ -114,6 +114,14 @@ def test_set_without_key_or_value_is_refused(conf: Path, option: str) -> None:
         (DATA, "  format: csv", "  format: csv\n  file_name: 'a.*'", 4, "has no named group"),
         (DATA, "  format: csv", "  format: parquet\n  header: false", 2, "parquet names its own columns"),
         (DATA, "  format: csv", "  format: csv\n  columns: [a]", 2, "columns are for files without header"),
+        (DATA, "  format: csv", "  format: csv\n  separator: '||'", 4, "'||' is not one character"),
+        (DATA, "between: [0, 120]", "between: [120, 0]", 9, "allows nothing: write the lowest value first"),
+        (DATA, "between: [0, 120]", "type: text, between: [0, 1]", 9, "between is for numbers, not for type text"),
+        (DATA, "between: [0, 120]", "one_of: [slow]", 9, "one_of is for texts, not for type float"),
+        (DATA, "every: 5 min", "every: 5 min, holidays: XX", 7, "'XX' names no country"),
+        (DATA, "every: 5 min", "every: 5 min, holidays: US-ZZ", 7, "'US-ZZ' names no region of US"),
+        (CASE, "- minute_of_week", "- holiday", 12, "feature 'holiday' needs a country"),
+        ("base.yaml", "memory: 1g", "memory: much", 3, "spark.memory: String should match pattern"),
     ],
 )
 def test_a_missing_key_or_a_wrong_value_is_refused_with_its_line(
@@ -122,7 +130,7 @@ def test_a_missing_key_or_a_wrong_value_is_refused_with_its_line(
     spoil(conf, file, right, wrong)
     error = refusal(conf)
     assert text in error.what
-    assert error.where == f"{conf}/{file}:{line}"
+    assert error.where in (f"{conf}/{file}:{line}", f"{(conf / file).resolve()}:{line}")
 
 
 def test_all_mistakes_of_a_file_are_told_at_once(conf: Path) -> None:
