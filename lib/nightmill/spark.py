@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,11 @@ def session(environment: Environment, app: str = "nightmill") -> SparkSession:
     try:
         with _output_to(log):
             started = builder.getOrCreate()
+    except KeyboardInterrupt:
+        _end_jvm()
+        raise
     except Exception as error:
+        _end_jvm()
         raise MachineError(
             f"Spark did not start: {str(error).splitlines()[0]}", where=str(log), fix="run `nightmill doctor`"
         ) from error
@@ -94,6 +98,16 @@ def _require_delta(started: SparkSession) -> None:
             where="Spark's class path",
             fix="locally run `make setup`; on a cluster add --packages io.delta:delta-spark_4.2_2.13:4.4.0",
         ) from None
+
+
+def _end_jvm() -> None:
+    """A JVM whose start was given up would wait for its Python for ever."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == "java":
+                child.kill()
 
 
 @contextmanager

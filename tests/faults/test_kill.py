@@ -19,6 +19,8 @@ DAYS = tuple(FIRST + timedelta(days=n) for n in range(4))
 STAGES = ("land", "clean", "features", "train", "evaluate", "score")
 TABLES = {"land": "bronze", "clean": "silver", "features": "gold", "score": "predictions"}
 
+QUICK = '{"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}'
+
 # Runs a stage and kills its whole process group at a point: when the lease is checked right before the commit, when a
 # data file lies there and no commit yet, or when the commit lies there.
 KILLED = """
@@ -75,7 +77,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Chai
 def _kill(town: Town, stage: str, point: str) -> None:
     table = str(town.lake / TABLES[stage] / "town" / "speeds") if stage in TABLES else ""
     command = [sys.executable, "-c", KILLED, stage, point, table, "town/speeds", "--lake", str(town.lake)]
-    command += ["--conf", str(town.folder / "conf")]
+    command += ["--conf", str(town.folder / "conf"), "--set", f"spark.settings={QUICK}"]
     if stage in TABLES:
         command += ["--from", DAYS[0].isoformat(), "--to", DAYS[-1].isoformat()]
     if stage == "land":

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from pyspark.sql import SparkSession
 from town import FIRST, Town, found, readings
@@ -54,6 +58,30 @@ def test_with_a_java_that_is_too_old_the_command_says_so(town: Town, tmp_path: P
     assert ended.returncode == 2
     assert "1.8.0_402 is too old" in ended.stderr
     assert not town.lake.exists()
+
+
+@pytest.mark.parametrize("after", [1.0, 12.0], ids=["while Spark starts", "while it works"])
+def test_ctrl_c_ends_the_command_quietly_and_spark_with_it(town: Town, after: float) -> None:
+    town.history(3)
+    arguments = ["land", "data/town/speeds", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=2))]
+    arguments += ["--conf", str(town.folder / "conf"), "--raw", str(town.raw), "--lake", str(town.lake)]
+    command = [sys.executable, "-m", "nightmill", *arguments]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (engines := _javas(started.pid)):
+        assert started.poll() is None
+        time.sleep(0.1)
+    time.sleep(after)
+    os.killpg(started.pid, signal.SIGINT)  # what a terminal does
+    _, told = started.communicate(timeout=60)
+    if started.returncode != 0:  # on a quick machine the later one may have been done
+        assert started.returncode == 130
+        assert "Traceback" not in told and told.endswith("nightmill: stopped; the same command takes it up again\n")
+    psutil.wait_procs(engines, timeout=30)
+    assert not [engine for engine in engines if engine.is_running()]
+
+
+def _javas(pid: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(pid).children(recursive=True) if child.name() == "java"]
 
 
 @pytest.mark.parametrize("stage", ["clean", "features", "train", "evaluate", "score"])

@@ -68,7 +68,10 @@ def test_nothing_new_writes_nothing_and_a_forced_day_is_identical(town: Town) ->
 def test_a_changed_feature_makes_all_days_anew(town: Town) -> None:
     days = town.history(2)
     town.stages(*STAGES, days=tuple(days))
-    town.stages("features", sets=("features=[columns: [speed], calendar: [minute_of_day, holiday, weekday]]",))
+    data_set = town.folder / "conf" / "data" / "town" / "speeds.yaml"
+    data_set.write_text(data_set.read_text().replace("zone: Europe/Berlin", "zone: Europe/Berlin, holidays: DE"))
+    asked = "features=[columns: [speed], calendar: [minute_of_day, holiday, weekday]]"
+    town.stages("clean", "features", sets=(named, asked))
     names = set(town.table("gold").column_names)
     assert {"minute_of_day", "holiday", "weekday"} <= names
     assert "speed_out" not in names

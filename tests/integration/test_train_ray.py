@@ -111,7 +111,7 @@ sys.path.insert(0, {here!r})
 from test_train_ray import make_job
 from nightmill.config import Environment
 from nightmill.train.ray_group import train_all
-job = make_job({uri!r}, Path({place!r}), epochs=150, checkpoint_steps=1)
+job = make_job({uri!r}, Path({place!r}), epochs=40, checkpoint_steps=1)
 train_all([job], 2, Environment(), lambda line: print(line["epoch"], flush=True))
 """
 
@@ -126,11 +126,11 @@ def test_a_killed_driver_leaves_a_checkpoint_from_which_the_next_call_goes_on(tm
     driver.wait()
     _wait_until_gone(driver.pid)
 
-    job = make_job(uri, place, epochs=150, checkpoint_steps=1)
+    job = make_job(uri, place, epochs=40, checkpoint_steps=1)
     (found,) = train_all([job], 0, Environment())
     assert isinstance(found, Trained)
     assert found.resumed_from is not None and found.resumed_from >= 7
-    assert [line["epoch"] for line in found.history] == list(range(1, 151))
+    assert [line["epoch"] for line in found.history] == list(range(1, 41))
     assert (Path(job.result) / WEIGHTS).is_file()
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.window import Window
 
 from nightmill.config.features import Neighbours
 from nightmill.features.names import names_of
@@ -31,7 +32,7 @@ def add(feature: Neighbours, rows: DataFrame, inputs: Inputs) -> DataFrame:
     ways = [_edges(graph, way).withColumn("_way", F.lit(way)) for way in feature.along]
     edges = reduce(DataFrame.unionAll, ways)
     at_node = F.col(f"`{node}`").cast("string")
-    values = rows.select("ts", at_node.alias("_neighbour"), F.col(f"`{feature.of}`").alias("_v"))
+    values = inputs.wanted().select("ts", at_node.alias("_neighbour"), F.col(f"`{feature.of}`").alias("_v"))
     means = (
         values.where("_v IS NOT NULL")
         .join(F.broadcast(edges), "_neighbour")
@@ -68,5 +69,5 @@ def _edges(graph: DataFrame, way: str) -> DataFrame:
 
 
 def _normalised(edges: DataFrame) -> DataFrame:
-    sums = edges.groupBy("_entity").agg(F.sum("weight").alias("_sum"))
-    return edges.join(sums, "_entity").select("_entity", "_neighbour", (F.col("weight") / F.col("_sum")).alias("_w"))
+    of_entity = F.sum("weight").over(Window.partitionBy("_entity"))
+    return edges.select("_entity", "_neighbour", (F.col("weight") / of_entity).alias("_w"))

@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 
 def add(feature: NetworkMean, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Adds the mean at each time."""
-    means = rows.groupBy("ts").agg(F.avg(f"`{feature.of}`").alias(names_of(feature)[0]))
+    means = inputs.wanted().groupBy("ts").agg(F.avg(f"`{feature.of}`").alias(names_of(feature)[0]))
     return rows.join(F.broadcast(means), "ts", "left")

@@ -40,6 +40,8 @@ class Inputs:
     use_case: UseCase
     data_sets: dict[str, DataSet]
     frames: dict[str, DataFrame]
+    condition: str = "true"
+    """Holds for rows of the days that are made."""
 
     @property
     def time(self) -> Time:
@@ -51,6 +53,10 @@ class Inputs:
     def series(self) -> DataFrame:
         """The series with `entity`, its own columns, `ts`, `day`, `_filled`."""
         return self.static(next(iter(self.use_case.inputs)))
+
+    def wanted(self) -> DataFrame:
+        """The series on the days that are made: what a mean over other entities reads, two columns of it."""
+        return self.series().where(self.condition)
 
     def static(self, name: str) -> DataFrame:
         """An input with its entity columns joined to the one text `entity`."""
@@ -100,12 +106,12 @@ def engineer(
         log.info("%s: gold is up to date", use_case.name)
         return Engineered(use_case.name, 0, 0, names, gold.version())
     frames = {name: read(spark, table, versions[name]) for name, table in tables.items()}
-    inputs = Inputs(use_case, data_sets, frames)
+    condition = None if wanted is None else days_condition(wanted)
+    inputs = Inputs(use_case, data_sets, frames, condition or "true")
     rows = inputs.series()
     if use_case.target.remaining_life is not None:
         rows = add_target(use_case, rows, inputs)  # before days are picked: the end of a life lies in later ones
-    if wanted is not None:
-        rows = rows.where(days_condition(wanted))
+    rows = rows.where(inputs.condition)
     for feature in use_case.features:
         rows = KINDS[feature.kind].add(feature, rows, inputs)
     if use_case.target.remaining_life is None:
@@ -121,7 +127,6 @@ def engineer(
     by_day = partition_by_day(count, many)
     rows = _sorted(rows, count if wanted is None else count * len(wanted) // max(many, 1), by_day)
     note = step.note(recipe=_recipe(use_case, data_sets))
-    condition = None if wanted is None else days_condition(wanted)
     none_yet = wanted is not None and not gold.may_hold(wanted)
     version = replace(rows, gold, condition, note, step.lease, none_yet=none_yet, partition_by_day=by_day)
     step.wrote(gold, version)
