@@ -8,16 +8,17 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from nightmill import commands
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
 from nightmill.errors import WorkFailed
+from nightmill.tables import headed
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def _checked(outcome: Outcome) -> Outcome:
 
 
 def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None:
-    models = Table("use case", "on the test part", "metric", "model", "naive", "better by", title="What it learned")
+    models = headed("use case", "on the test part", "metric", "model", "naive", "better by", title="What it learned")
     for name, verdict in story.judged.results.items():
         figures = {(s.of, s.metric, s.horizon): s.value for s in verdict.scores}
         for (of, metric, horizon), value in figures.items():
@@ -99,7 +100,7 @@ def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None
                 shown = (f"{value:.3g}", f"{theirs:.3g} ({naive.replace('_', ' ')})", f"{1 - value / theirs:.0%}")
                 models.add_row(name, steps, metric, *shown)
     console.print(models)
-    data = Table("data set", "parsed", "accepted", "refused", "duplicates", "planted dirt", title="What it cleaned")
+    data = headed("data set", "parsed", "accepted", "refused", "duplicates", "planted dirt", title="What it cleaned")
     for name, cleaned in story.cleaned.items():
         total = cleaned.total()
         planted = story.planted.get(name.removeprefix("data/"), {})
@@ -113,9 +114,10 @@ def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None
     for name, verdict in story.judged.results.items():
         console.print(f"{name}: {verdict.reason}")
     lake = folder / "lake"
-    console.print(f"Done in {story.seconds:.0f} s. Where to look next:")
-    console.print(f"  predictions  {lake}/predictions/city/traffic   (Delta; any Delta reader)")
-    console.print(f"  refused      {lake}/quarantine/city/traffic")
-    console.print(f"  events       {lake}/ops/runs, ops/lineage, ops/metrics, ops/promotions")
-    console.print(f"  models       .venv/bin/mlflow ui --backend-store-uri sqlite:///{lake}/mlflow.db")
-    console.print("  your system  docs/add-a-system.md")
+    say = partial(console.print, soft_wrap=True)  # paths are there to be copied
+    say(f"Done in {story.seconds:.0f} s. Where to look next:")
+    say(f"  predictions  {lake}/predictions/city/traffic   (Delta; any Delta reader)")
+    say(f"  refused      {lake}/quarantine/city/traffic")
+    say(f"  events       {lake}/ops/runs, ops/lineage, ops/metrics, ops/promotions")
+    say(f"  models       .venv/bin/mlflow ui --backend-store-uri sqlite:///{lake}/mlflow.db")
+    say("  your system  docs/add-a-system.md")

@@ -22,12 +22,18 @@ def show(outcome: Outcome, console: Console) -> None:
                 _backtest(item, console)
             continue
         head, row = _SHAPES[kind]
-        # names of targets stay whole as long as anything else can give way
-        table = Table(*[Column(name, overflow="fold", no_wrap=name == head[0]) for name in head])
+        table = headed(*head)
         for subject, item in items:
             for cells in row(subject, item):
                 table.add_row(*[_cell(cell) for cell in cells])
         console.print(table)
+
+
+def headed(*head: str, title: str | None = None) -> Table:
+    """An empty table; the first column's names stay whole as long as anything else can give way."""
+    first, *others = head
+    columns = [Column(first, no_wrap=True), *(Column(name, overflow="fold") for name in others)]
+    return Table(*columns, title=title)
 
 
 def _landed(subject: str, item: Any) -> list[list[Any]]:
@@ -81,7 +87,7 @@ _SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
 
 
 def _backtest(item: Any, console: Console) -> None:
-    table = Table("of", "metric", "steps ahead", "mean", "spread", title=f"{item.use_case}, seeds {item.seeds}")
+    table = headed("of", "metric", "steps ahead", "mean", "spread", title=f"{item.use_case}, seeds {item.seeds}")
     for row in item.rows:
         table.add_row(row.of, row.metric, str(row.horizon or "all"), f"{row.mean:.4f}", f"{row.spread:.4f}")
     console.print(table)
