@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from nightmill.config import Column, DataSet
-from nightmill.lake.contract import local_day, record_day, utc_time
+from nightmill.lake.contract import record_day, utc_time
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -77,11 +77,6 @@ def silver_columns(data_set: DataSet) -> list[str]:
     """Columns of silver beside `ts`, `day` and `_filled`: the key's, then the contract's."""
     contract = data_set.contract
     return list(dict.fromkeys([*contract.entity, *contract.columns]))
-
-
-def silver_day(data_set: DataSet) -> Expression:
-    """The local day of a silver row."""
-    return local_day(data_set, F.col("ts"))
 
 
 def _present(data_set: DataSet, name: str) -> Expression:

@@ -39,8 +39,6 @@ class Lstm(Options):
     """Width of each layer."""
     layers: PositiveInt = 2
     """LSTM layers."""
-    patch: PositiveInt = 1
-    """Rows that the LSTM reads together as one step: fewer steps are faster, and noisy rows average out."""
     dropout: Fraction = 0.2
     """Share of units dropped between layers and before the head in training."""
 

@@ -13,7 +13,7 @@ from nightmill.config.features import Calendar
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from nightmill.features.stage import Inputs
+    from nightmill.features.inputs import Inputs
 
 
 def add(feature: Calendar, rows: DataFrame, inputs: Inputs) -> DataFrame:

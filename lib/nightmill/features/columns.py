@@ -9,7 +9,7 @@ from nightmill.config.features import Columns
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from nightmill.features.stage import Inputs
+    from nightmill.features.inputs import Inputs
 
 
 def add(feature: Columns, rows: DataFrame, inputs: Inputs) -> DataFrame:

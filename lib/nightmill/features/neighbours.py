@@ -19,7 +19,7 @@ from nightmill.features.names import names_of
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-    from nightmill.features.stage import Inputs
+    from nightmill.features.inputs import Inputs
 
 
 def add(feature: Neighbours, rows: DataFrame, inputs: Inputs) -> DataFrame:

@@ -12,7 +12,7 @@ from nightmill.features.names import names_of
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from nightmill.features.stage import Inputs
+    from nightmill.features.inputs import Inputs
 
 
 def add(feature: NetworkMean, rows: DataFrame, inputs: Inputs) -> DataFrame:

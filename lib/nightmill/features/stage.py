@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from nightmill.config import DataSet, Time, UseCase, digest
+from nightmill.config import DataSet, UseCase, digest
 from nightmill.errors import DataRefused
 from nightmill.features import calendar, columns, neighbours, network_mean
+from nightmill.features.inputs import Inputs
 from nightmill.features.names import feature_names
 from nightmill.features.target import add_target, extra_names
 from nightmill.lake.run import Step
@@ -20,7 +21,7 @@ from nightmill.lake.tables import Lake, Table
 from nightmill.lake.writes import days_condition, partition_by_day, read, replace
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
 
@@ -31,55 +32,6 @@ KINDS: dict[str, ModuleType] = {
     "network_mean": network_mean,
 }
 """Kind -> its file. Each has add(feature, rows, inputs) -> rows with the columns of `names.names_of`."""
-
-
-@dataclass
-class Inputs:
-    """The use case's silver tables, pinned."""
-
-    use_case: UseCase
-    data_sets: dict[str, DataSet]
-    frames: dict[str, DataFrame]
-    condition: str = "true"
-    """Holds for rows of the days that are made."""
-
-    @property
-    def time(self) -> Time:
-        """Time of the series."""
-        time = self.data_sets[next(iter(self.use_case.inputs))].contract.time
-        assert time is not None
-        return time
-
-    def series(self) -> DataFrame:
-        """The series with `entity`, its own columns, `ts`, `day`, `_filled`."""
-        return self.static(next(iter(self.use_case.inputs)))
-
-    def wanted(self) -> DataFrame:
-        """The series on the days that are made: what a mean over other entities reads, two columns of it."""
-        return self.series().where(self.condition)
-
-    def static(self, name: str) -> DataFrame:
-        """An input with its entity columns joined to the one text `entity`."""
-        return self.frames[name].withColumn("entity", entity(self.data_sets[name]))
-
-    def events(self, name: str) -> DataFrame:
-        """An input of events: `entity`, `ts`."""
-        return self.static(name)
-
-    def graph(self, name: str) -> tuple[DataFrame, str]:
-        """Edges (source, target, weight) with text nodes, and the column of the series that nodes name."""
-        source, target = self.data_sets[name].contract.entity[:2]
-        edges = self.frames[name].select(
-            F.col(f"`{source}`").cast("string").alias("source"),
-            F.col(f"`{target}`").cast("string").alias("target"),
-            F.col("weight"),
-        )
-        return edges, self.use_case.inputs[name].by or "entity"
-
-
-def entity(data_set: DataSet) -> Column:
-    """The source's own id; several key columns are joined by `/`."""
-    return F.concat_ws("/", *[F.col(f"`{name}`").cast("string") for name in data_set.contract.entity])
 
 
 @dataclass

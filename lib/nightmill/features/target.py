@@ -12,7 +12,7 @@ from nightmill.config import UseCase
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from nightmill.features.stage import Inputs
+    from nightmill.features.inputs import Inputs
 
 
 AGE = "age"

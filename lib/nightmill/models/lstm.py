@@ -20,10 +20,7 @@ class Lstm(Network):
     def __init__(self, options: Options, shape: Shape, fitted: Fitted | None = None) -> None:
         super().__init__(shape, fitted)
         between = options.dropout if options.layers > 1 else 0.0
-        self.patch = min(options.patch, shape.lookback)
-        self.lstm = nn.LSTM(
-            self.patch * len(shape.features), options.hidden, options.layers, batch_first=True, dropout=between
-        )
+        self.lstm = nn.LSTM(len(shape.features), options.hidden, options.layers, batch_first=True, dropout=between)
         # softmax does not see a bias: it would have no gradient but noise, which Adam turns into steps
         self.attend = nn.Sequential(
             nn.Linear(options.hidden, options.hidden), nn.Tanh(), nn.Linear(options.hidden, 1, bias=False)
@@ -33,10 +30,7 @@ class Lstm(Network):
 
     def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
         """[b, steps] predictions in the target's unit; `entity` and `ts` are not used."""
-        steps = x.shape[1] // self.patch
-        # where the window is no multiple of the patch, its oldest rows are left out
-        seen = self.normalised(x)[:, -steps * self.patch :].reshape(len(x), steps, -1)
-        states, _ = self.lstm(seen)
+        states, _ = self.lstm(self.normalised(x))
         weights = torch.softmax(self.attend(states), dim=1)
         pooled = torch.cat([(weights * states).sum(dim=1), states[:, -1]], dim=1)
         out: Tensor = self.target_mean + self.head(self.drop(pooled)) * self.target_std
