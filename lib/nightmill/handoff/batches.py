@@ -58,7 +58,7 @@ class Batches:
         window = plan.samples.window
         self.plan, self.rank, self.prefetch, self.device = plan, rank, prefetch, torch.device(device)
         self.steps, self.size = plan.steps, plan.size_of(rank)
-        self._index, self._window, self._width = index, window, len(features)
+        self._window, self._width = window, len(features)
         self._layout = lay_out(index, plan, rank, window.horizon if target is not None else 0)
         matrix = read_matrix(gold, index, self._layout, features, target)
         self.rows_read, self.rows_kept = matrix.rows_read, self._layout.kept
