@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 PACKAGES = ("ingest", "clean", "features", "train", "evaluate", "score", "simulate")
 PACKAGES += ("handoff", "lake", "models", "metrics", "config")
-HEAVY = ("torch", "ray", "mlflow", "pyspark")
+HEAVY = ("torch", "ray", "mlflow", "pyspark", "pandas")
 
 
 def _lint(config: Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -160,6 +159,8 @@ class Table:
         paths = sorted(uris)
         if not paths:
             return set()
+        import pyarrow.dataset as ds  # takes pandas with it, two seconds that a refused command need not wait
+
         filesystem: pafs.FileSystem = pafs.LocalFileSystem()
         if not self.lake.is_local:
             filesystem, _ = pafs.FileSystem.from_uri(paths[0])
