@@ -60,7 +60,7 @@ def _verdict(subject: str, item: Any) -> list[list[Any]]:
     return [
         [subject, score.of, score.metric, "all" if score.horizon is None else score.horizon, score.value]
         for score in item.scores
-    ] + [[subject, item.reason, "", "", ""]]
+    ]
 
 
 def _scored(subject: str, item: Any) -> list[list[Any]]:
@@ -82,7 +82,7 @@ _SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
     "Engineered": (("use case", "days", "rows in gold", "features", "version"), _engineered),
     "Candidate": (("use case", "candidate", "samples", "epochs", "training", "on validation"), _candidate),
     "Verdict": (("use case", "of", "metric", "steps ahead", "on test"), _verdict),
-    "Scored": (("use case", "day", "predictions", "entities", "model", "", "version"), _scored),
+    "Scored": (("use case", "day", "predictions", "entities", "model", "note", "version"), _scored),
 }
 
 
