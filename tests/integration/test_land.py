@@ -88,6 +88,15 @@ def test_one_bad_file_does_not_stop_the_good_ones_and_is_quarantined(town: Town)
     assert len(town.rows("quarantine")) == 1, "landing again does not double it"
 
 
+def test_a_file_in_another_encoding_is_refused_before_letters_are_lost(town: Town) -> None:
+    path = town.drop(FIRST, [])
+    path.write_bytes((HEADER + "\nMünchen,2026-03-02 00:00:00,1\n").encode("latin-1"))
+    with pytest.raises(DataRefused, match="not UTF-8: invalid .* near byte 19"):
+        _land(town)
+    _land(town, sets=("source.encoding=ISO-8859-1",))
+    assert [row["detector"] for row in town.rows("bronze")] == ["München"]
+
+
 def test_a_drop_without_a_good_file_is_refused_and_nothing_is_landed(town: Town) -> None:
     town.drop(FIRST, ["1,2"], header="detector,velocity")
     with pytest.raises(DataRefused, match="column 'speed' is missing"):

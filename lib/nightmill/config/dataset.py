@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from datetime import datetime
 from typing import Literal
@@ -73,6 +74,15 @@ class Source(Options):
     def _one_character(cls, value: str) -> str:
         if value != "whitespace" and (len(value) != 1 or value in '\r\n"'):
             raise ValueError(f"{value!r} is not one character, as in ';', nor 'whitespace'")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_known(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            raise ValueError(f"'{value}' is no character encoding, as in UTF-8, ISO-8859-1, UTF-16LE") from None
         return value
 
     @model_validator(mode="after")

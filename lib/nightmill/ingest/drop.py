@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import logging
 import re
@@ -33,6 +34,8 @@ class RawFile:
     """SHA-256 of its bytes."""
     day: date
     """Day of the drop."""
+    undecodable: str = ""
+    """Why its bytes are no text in the data set's encoding; empty where they are."""
 
 
 def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
@@ -71,11 +74,12 @@ def find(data_set: DataSet, raw: str, day: date) -> list[RawFile]:
             fix="check --raw and --day" if "{day}" in data_set.source.path else "check --raw",
         )
     scheme = raw.split("://", 1)[0] + "://" if "://" in raw else "file://"
+    encoding = data_set.source.encoding if data_set.source.format == "csv" else None
     with ThreadPoolExecutor(8) as pool:
-        hashes = pool.map(lambda info: _hash(filesystem, info.path), matching)
+        found = pool.map(lambda info: _examined(filesystem, info.path, encoding), matching)
         return [
-            RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, day)
-            for info, digest in zip(matching, hashes, strict=True)
+            RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, day, undecodable)
+            for info, (digest, undecodable) in zip(matching, found, strict=True)
         ]
 
 
@@ -115,15 +119,25 @@ def _matches(name: str, pattern: str) -> bool:
     return visible and len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
-def _hash(filesystem: pafs.FileSystem, path: str) -> str:
-    digest = hashlib.sha256()
+def _examined(filesystem: pafs.FileSystem, path: str, encoding: str | None) -> tuple[str, str]:
+    """Hash of a file, and why it is no text in that encoding: Spark would put � for what it cannot decode."""
+    digest, reason, offset = hashlib.sha256(), "", 0
+    decoder = codecs.getincrementaldecoder(encoding)() if encoding else None
     try:
         with filesystem.open_input_stream(path) as stream:
-            while chunk := stream.read(_CHUNK):
+            chunk = stream.read(_CHUNK)
+            while chunk:
                 digest.update(chunk)
+                following = stream.read(_CHUNK)
+                try:
+                    if decoder and not reason:
+                        decoder.decode(chunk, final=not following)
+                except UnicodeDecodeError as error:
+                    reason = f"not {encoding}: {error.reason} near byte {offset + error.start}"
+                offset, chunk = offset + len(chunk), following
     except PermissionError:
         raise MachineError("no right to read a raw file", where=path, fix="grant read access") from None
-    return digest.hexdigest()
+    return digest.hexdigest(), reason
 
 
 def name_groups(pattern: str, name: str) -> dict[str, str] | None:

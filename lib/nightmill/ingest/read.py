@@ -87,6 +87,8 @@ def no_records(spark: SparkSession, data_set: DataSet) -> DataFrame:
 
 def _layout(data_set: DataSet, file: RawFile) -> Layout:
     source = data_set.source
+    if file.undecodable:
+        raise DataRefused(file.undecodable, where=file.name)
     if source.format == "parquet":
         schema = read_schema(file)
         landed = landed_types(data_set, schema)
