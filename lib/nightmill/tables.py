@@ -32,8 +32,12 @@ def show(outcome: Outcome, console: Console) -> None:
 def headed(*head: str, title: str | None = None) -> Table:
     """An empty table; the first column's names stay whole as long as anything else can give way."""
     first, *others = head
-    columns = [Column(first, no_wrap=True), *(Column(name, overflow="fold") for name in others)]
+    columns = [Column(first, no_wrap=True), *(Column(name, overflow="fold", min_width=_word(name)) for name in others)]
     return Table(*columns, title=title)
+
+
+def _word(text: str) -> int:
+    return max(map(len, text.split()))
 
 
 def _landed(subject: str, item: Any) -> list[list[Any]]:

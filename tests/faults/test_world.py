@@ -126,6 +126,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(town: Town, spark: Spar
     ("text", "kind", "what"),
     [
         ("java.io.IOException: No space left on device", "WorkFailed", "disk is full"),
+        ("Generic S3 error: Error performing PUT http://x/latest/api/token", "MachineError", "object store"),
         ("[FAILED_READ_FILE.NO_HINT] while reading file:/lake/x.parquet", "DataRefused", "cannot be read"),
         ("open: Permission denied", "MachineError", "no right"),
         ("DELTA_FAILED_TO_MERGE_FIELDS: fields 'speed' and 'speed'", "DataRefused", "column speed has another type"),

@@ -43,16 +43,17 @@ def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
     if "{day}" not in data_set.source.path:
         return find(data_set, raw, max(days))
     found: list[RawFile] = []
-    refused: DataRefused | None = None
+    without: dict[date, DataRefused] = {}
     for day in days:
         try:
             found += find(data_set, raw, day)
         except DataRefused as error:
-            refused = error
-            if len(days) > 1:
-                log.warning("%s", error.what)
-    if refused is not None and not found:
-        raise refused
+            without[day] = error
+    if without and not found:
+        raise without[min(without)]
+    if without:
+        several = f" to {max(without)}" if len(without) > 1 else ""
+        log.warning("%s: no drop on %d of %d days, %s%s", data_set.name, len(without), len(days), min(without), several)
     return found
 
 

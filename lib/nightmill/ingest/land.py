@@ -146,15 +146,17 @@ def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict
             except Exception as error:
                 if isinstance(translate(error, file.name), WorkFailed | MachineError):
                     raise
-                refused[file.name] = f"cannot be read: {_cause(error)}"
+                refused[file.name] = f"cannot be read to its end: {_cause(error)}"
     return total, good
 
 
 def _cause(error: Exception) -> str:
     """What Java named as the innermost cause, in one line."""
-    lines = str(getattr(error, "java_exception", None) or error).strip().splitlines()
+    lines = str(getattr(error, "java_exception", None) or error).strip().splitlines() or [type(error).__name__]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return (causes[-1] if causes else lines[0] if lines else type(error).__name__)[:300]
+    if not causes and "FAILED_READ_FILE" in lines[0]:
+        return "it is damaged (Spark: FAILED_READ_FILE)"
+    return (causes[-1] if causes else lines[0])[:300]
 
 
 def _records(rows: DataFrame) -> int:

@@ -42,6 +42,12 @@ def translate(error: BaseException, where: str) -> NightmillError | None:
         )
     if "Permission denied" in text or "AccessControlException" in text or isinstance(error, PermissionError):
         return MachineError("no right to read or write", where=where, fix="grant access to this path")
+    if type(error).__module__.startswith("obstore") or re.search(r"Generic \w+ error: ", text):
+        return MachineError(
+            f"the object store does not answer: {text.splitlines()[0][:200]}",
+            where=where,
+            fix="check the URI, the credentials in the environment, and the network",
+        )
     if "DELTA_FAILED_TO_MERGE_FIELDS" in text or "DELTA_MERGE_INCOMPATIBLE_DATATYPE" in text:
         column = re.search(r"fields? '([^']+)'", text)
         return DataRefused(
