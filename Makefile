@@ -116,3 +116,4 @@ $(STAMP)-self: pyproject.toml $(STAMP)-packages
 $(STAMP)-jars: $(STAMP)-self lib/nightmill/jars.py $(wildcard conf/spark/*)
 	@$(BIN)/python -m nightmill.jars
 	@touch $@
+	@echo "  .venv is ready"

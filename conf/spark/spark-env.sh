@@ -3,6 +3,8 @@
 # The interpreter beside this pyspark, not whatever python3 the PATH finds first.
 nightmill_python="$(cd -P "${SPARK_HOME}" && cd ../../../.. && pwd)/bin/python"
 [ -x "${nightmill_python}" ] && PYSPARK_PYTHON="${PYSPARK_PYTHON:-${nightmill_python}}"
+# Without this check spark-class would fail on a missing or old Java in words of its own.
+[ -x "${nightmill_python}" ] && { "${nightmill_python}" -m nightmill.java || exit $?; }
 unset nightmill_python
 
 # Spark opens an incubator module, the JVM warns of it before any logging exists, and no option silences it.

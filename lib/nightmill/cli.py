@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import is_dataclass
@@ -221,6 +223,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; entry points pass it to sys.exit."""
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)  # schedulers stop so: the lease is given back, the end is told
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.Exit as ended:
@@ -288,9 +292,9 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
         outcome = command()
     except typer.Exit:
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("nightmill: stopped; the same command takes it up again", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT)) from None
     except Exception as error:
         typed = error if isinstance(error, NightmillError) else translate(error, "")
         if debug:
@@ -300,7 +304,7 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
             text = (str(error).strip().splitlines() or [""])[0]
             typed = NightmillError(f"a bug stopped the command: {kind}: {text}", fix="run it again with --debug")
         if as_json:
-            print(json.dumps(_as_json(Outcome(failures={"": typed})), indent=1))
+            print(json.dumps(_as_json(Outcome(failures={"command": typed})), indent=1))
         _complain(typed)
         raise typer.Exit(typed.exit_code) from None
     if as_json:
@@ -315,6 +319,10 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
         _complain(failure, subject)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+def _stop(number: int, _: Any) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def _complain(error: NightmillError, subject: str = "") -> None:

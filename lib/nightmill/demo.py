@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from rich.console import Console
 from nightmill import commands
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
-from nightmill.errors import WorkFailed
+from nightmill.errors import ConfigError, WorkFailed
 from nightmill.tables import headed
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Story:
 def run(folder: Path, configuration: Configuration, env: str, console: Console) -> None:
     """Runs everything below `folder` (raw drops and lake) and prints what was found; raises what a stage raises."""
     started = time.monotonic()
+    _make_room(folder)
     first, second = START + timedelta(days=DAYS - 2), START + timedelta(days=DAYS - 1)
     log.info("demo: simulating %d days of a city and a plant into %s", DAYS, folder / "raw")
     planted = _simulate(configuration, folder)
@@ -55,6 +57,18 @@ def run(folder: Path, configuration: Configuration, env: str, console: Console) 
             cleaned[name].days[day] = counts
     scored = _checked(commands.score(Work(configuration, "score", [second]), USE_CASES))
     _tell(Story(judged, planted, cleaned, time.monotonic() - started), scored, folder, console)
+
+
+def _make_room(folder: Path) -> None:
+    """Removes a former demo, whose second night the first one must not know; refuses a folder of anything else."""
+    mark = folder / ".nightmill-demo"
+    if mark.exists():
+        for name in ("raw", "lake"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError("the demo's folder holds something else", where=str(folder), fix="pass another --folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def _simulate(configuration: Configuration, folder: Path) -> dict[str, dict[str, int]]:
@@ -104,7 +118,7 @@ def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None
     for name, cleaned in story.cleaned.items():
         total = cleaned.total()
         planted = story.planted.get(name.removeprefix("data/"), {})
-        told = ", ".join(f"{kind} {n}" for kind, n in planted.items() if n)
+        told = ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in planted.items() if n)
         refused = ", ".join(f"{rule} {n}" for rule, n in total.refused.most_common()) or "0"
         data.add_row(name, f"{total.parsed:,}", f"{total.accepted:,}", refused, str(total.duplicates), told)
     console.print(data)

@@ -111,9 +111,11 @@ def test_a_day_with_too_many_refused_records_is_refused_whole_and_the_others_are
         _clean(town, landing=(FIRST, NEXT))
     assert "type: speed is not of type float: 'fast'" in raised.value.what
     assert {r["day"] for r in town.rows("silver")} == {FIRST}
+    assert len([r for r in town.rows("quarantine") if r["day"] == NEXT]) == 144, "what was refused can be looked at"
     town.drop(NEXT, readings(NEXT))
     assert set(_clean(town, landing=(NEXT,)).days) == {NEXT}
     assert {r["day"] for r in town.rows("silver")} == {FIRST, NEXT}
+    assert town.rows("quarantine") == []
 
 
 def test_a_changed_contract_makes_all_days_anew(town: Town) -> None:
@@ -142,6 +144,25 @@ def test_an_hour_that_the_clock_skips_or_repeats_loses_no_record_silently(town: 
     total = _clean(town, landing=(autumn,)).total()
     assert total.parsed == 24 == total.accepted + total.duplicates + sum(total.refused.values())
     assert {r["day"] for r in town.rows("silver")} == {autumn}
+
+
+def test_a_local_time_that_the_clock_skips_is_refused(town: Town) -> None:
+    spring = date(2026, 3, 29)
+    town.drop(spring, [f"a,2026-03-29 {h:02d}:30:00,{h}" for h in range(24)])
+    _clean(town, landing=(spring,))
+    assert [r["reason"] for r in town.rows("quarantine")] == ["not a time: '2026-03-29 02:30:00'"]
+    assert len(town.rows("silver")) == 23
+
+
+def test_a_stray_time_after_its_drop_is_refused_on_the_drops_day(town: Town) -> None:
+    strays = ["a,2099-03-13 00:00:00,5", "a,2026-03-04 00:00:00,5"]
+    town.drop(FIRST, [*readings(FIRST), "a,2026-03-03 00:00:00,5", *strays])
+    _clean(town)
+    assert {(r["day"], r["reason"]) for r in town.rows("quarantine")} == {
+        (FIRST, "lies after its drop: '2099-03-13 00:00:00'"),
+        (FIRST, "lies after its drop: '2026-03-04 00:00:00'"),
+    }
+    assert {r["day"] for r in town.rows("silver")} == {FIRST, NEXT}
 
 
 def test_counts_by_day_and_rule_are_told_to_ops(town: Town) -> None:

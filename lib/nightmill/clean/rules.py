@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from nightmill.config import Column, DataSet
-from nightmill.lake.contract import record_day, utc_time
+from nightmill.lake.contract import after_drop, record_day, utc_time
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -50,6 +50,7 @@ def checked(data_set: DataSet, raw: DataFrame) -> DataFrame:
         ts = utc_time(data_set)
         shown = F.col(f"`{contract.time.index or contract.time.column}`").cast("string")
         breaks.append((ts.isNull(), _reason("time", "not a time", shown)))
+        breaks.append((after_drop(data_set, ts), _reason("time", "lies after its drop", shown)))
         typed["ts"] = ts
     for name in names:
         column = contract.column(name)

@@ -87,13 +87,14 @@ def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: 
         with translated(bronze.uri):
             result.days = _count(judged)
         over = {d: c for d, c in result.days.items() if c.refused_share > data_set.clean.max_refused}
-        if wanted is not None:
-            condition: str | None = days_condition((wanted | result.days.keys()) - over.keys())
-        else:
-            condition = f"NOT ({days_condition(over)})" if over else None
-        good = (wanted or set()) | result.days.keys()
-        if good - over.keys() or not good:
-            _write(lake, step, data_set, judged, good - over.keys(), condition, sorted(over), result)
+        made = (wanted or set()) | result.days.keys()
+        _quarantine(lake, step, data_set, judged, None if wanted is None else made, result)
+        if made - over.keys() or not made:
+            if wanted is not None:
+                condition: str | None = days_condition(made - over.keys())
+            else:
+                condition = f"NOT ({days_condition(over)})" if over else None
+            _write(lake, step, data_set, judged, made - over.keys(), condition, sorted(over), result)
     finally:
         judged.unpersist()
     if over:
@@ -148,6 +149,29 @@ def _count(judged: DataFrame) -> dict[date, Counts]:
     return days
 
 
+def _quarantine(
+    lake: Lake, step: Step, data_set: DataSet, judged: DataFrame, days: set[date] | None, result: Cleaned
+) -> None:
+    """Replaces what cleaning had refused of these days, or of all; days refused whole are kept, too."""
+    table = lake.table("quarantine", data_set.name)
+    if not table.exists() and not any(counts.refused for counts in result.days.values()):
+        return
+    refused = judged.where(F.col(RULE).isNotNull()).select(
+        "day",
+        F.lit("clean").alias("stage"),
+        F.split(RULE, ": ", 2)[0].alias("rule"),
+        F.split(RULE, ": ", 2)[1].alias("reason"),
+        F.col("_original").alias("original"),
+        "_file",
+        "_file_hash",
+        "_drop_day",
+        F.lit(step.run_id).alias("run_id"),
+    )
+    assert refused.columns == SCHEMA.names
+    condition = f"stage = 'clean' AND ({'true' if days is None else days_condition(days)})"
+    step.wrote(table, replace(refused.coalesce(1), table, condition, step.note(), step.lease))
+
+
 def _write(
     lake: Lake,
     step: Step,
@@ -158,27 +182,10 @@ def _write(
     refused_days: list[date],
     result: Cleaned,
 ) -> None:
-    """Quarantine first, silver last: silver's commit says up to which bronze version everything is done."""
+    """Last of all: silver's commit says up to which bronze version everything is done."""
     in_days = judged.where(condition) if condition else judged
     note = step.note(contract=digest(data_set), refused_days=refused_days)
-    quarantine, silver = lake.table("quarantine", data_set.name), lake.table("silver", data_set.name)
-    if quarantine.exists() or any(result.days[d].refused for d in days if d in result.days):
-        refused = in_days.where(F.col(RULE).isNotNull()).select(
-            "day",
-            F.lit("clean").alias("stage"),
-            F.split(RULE, ": ", 2)[0].alias("rule"),
-            F.split(RULE, ": ", 2)[1].alias("reason"),
-            F.col("_original").alias("original"),
-            "_file",
-            "_file_hash",
-            "_drop_day",
-            F.lit(step.run_id).alias("run_id"),
-        )
-        assert refused.columns == SCHEMA.names
-        version = replace(
-            refused.coalesce(1), quarantine, f"stage = 'clean' AND ({condition or 'true'})", note, step.lease
-        )
-        step.wrote(quarantine, version)
+    silver = lake.table("silver", data_set.name)
     columns = [name for name in (*silver_columns(data_set), "ts", "day") if name in judged.columns]
     accepted = in_days.where(F.col(RULE).isNull() & (F.col("_rank") == 1)).select(*columns)
     rows = filled(data_set, accepted)

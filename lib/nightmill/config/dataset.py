@@ -102,7 +102,7 @@ class Time(Options):
     column: str
     """Name of the time column in silver; `ts` is its UTC copy everywhere."""
     every: Duration
-    """Regular step between rows of one entity."""
+    """Regular step between rows of one entity; a row off the step stays, and no window crosses it."""
     zone: str = "UTC"
     """Time zone of raw local times, and of the local day."""
     format: str | None = None
@@ -187,6 +187,8 @@ class Contract(Options):
                 raise ValueError(
                     f"'{name}' is a name of Nightmill's own; a raw column of that name lands as {landed_name(name)}"
                 )
+        if doubled := [name for name in self.key if self.key.count(name) > 1]:
+            raise ValueError(f"key names '{doubled[0]}' twice")
         if self.time and self.time.column not in self.key:
             raise ValueError(f"the time column '{self.time.column}' is missing from key {self.key}")
         if self.time and len(self.key) < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ class Document:
         inside = self._shown(location[:-1])
         place = self.place(location)
         if item["type"] == "extra_forbidden":
-            known = _keys_at(model, location[:-1])
+            known = [*_keys_at(model, location[:-1]), *(["extends"] if len(location) == 1 else [])]
             near = _nearest(name, known)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             fix = f"write '{near[0]}'" if near else f"known keys: {', '.join(known)}"
@@ -110,6 +111,10 @@ class Document:
             key = item["ctx"]["discriminator"].strip("'")
             return place, f"key '{key}' is missing in {shown}", f"add '{key}:'"
         message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "literal_error":
+            known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+            if near := _nearest(item["input"], known):
+                return place, f"{shown}: there is no '{item['input']}'; did you mean '{near[0]}'?", f"write '{near[0]}'"
         return place, f"{shown}: {message}", "docs/reference.md lists every key, its type and its default"
 
 
@@ -167,7 +172,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Document:
     name = extends if extends.endswith((".yaml", ".yml")) else f"{extends}.yaml"
     parent = (path.parent / name).resolve()
     if not parent.is_file():
-        fix = f"name a file by its path from {path.parent}"
+        near = _nearest(parent.name, [found.name for found in parent.parent.glob("*.y*ml") if found != path.resolve()])
+        fix = f"did you mean '{near[0]}'?" if near else f"name a file by its path from {path.parent}"
         raise ConfigError(f"extends names '{extends}', but there is no {parent}", where=where, fix=fix)
     return document.merged_over(_read(parent, (*seen, path)))
 

@@ -75,13 +75,13 @@ class Train(Options):
     """Samples per step over all workers."""
     loss: Literal["mae", "mse", "huber"] = "mae"
     """Training loss of errors in units of the target's standard deviation; huber has delta 1."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Peak learning rate of Adam."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Decoupled weight decay (AdamW)."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Learning rate over the run."""
-    clip: float | None = Field(default=None, gt=0)
+    clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Largest gradient norm."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights that validation and scoring use; none without it."""

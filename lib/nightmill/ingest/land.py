@@ -64,7 +64,9 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     held = held_types(pa.schema(bronze.delta().schema().to_arrow())) if bronze.exists() else {}
     groups, result.refused = layouts(data_set, fresh, held)
     if not groups and not result.refused and not data_set.source.may_be_empty:
-        raise DataRefused(f"the drop of {data_set.name} is empty", where=fresh[0].uri, fix="deliver the drop again")
+        raise DataRefused(
+            f"the drop of {data_set.name} is empty", where=f"{raw}/{fresh[0].name}", fix="deliver the drop again"
+        )
     records, groups = _count(spark, data_set, groups, result.refused)
     for name, why in result.refused.items():
         log.warning("%s: %s is refused: %s", data_set.name, name, why)
@@ -83,7 +85,7 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     emptied = [f.name for f in fresh if f.name in known and f.name not in result.refused and f not in good]
     if records == 0 and not data_set.source.may_be_empty:
         raise DataRefused(
-            f"the drop of {data_set.name} holds no record", where=fresh[0].uri, fix="deliver the drop again"
+            f"the drop of {data_set.name} holds no record", where=f"{raw}/{fresh[0].name}", fix="deliver the drop again"
         )
     result.files, result.records = len(good), records
     result.corrected = sum(file.name in known for file in good) + len(emptied)

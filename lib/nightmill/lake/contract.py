@@ -16,7 +16,10 @@ TIMELESS = date(1970, 1, 1)
 
 
 def utc_time(data_set: DataSet) -> Column:
-    """`ts` (UTC timestamp) of a raw record; null where its time cannot be read. Expects raw columns by name."""
+    """`ts` (UTC timestamp) of a raw record; null where its time cannot be read, or where the clock skips it in spring.
+
+    Expects raw columns by name. Of an hour that the clock repeats in autumn, local times mean the first.
+    """
     from pyspark.sql import functions as F
 
     time = data_set.contract.time
@@ -32,7 +35,10 @@ def utc_time(data_set: DataSet) -> Column:
         local = F.try_to_timestamp(column.cast("string"), F.lit(time.format))
     else:
         local = F.expr(f"try_cast(`{time.column}` AS TIMESTAMP)")
-    return local if time.zone == "UTC" else F.to_utc_timestamp(local, time.zone)
+    if time.zone == "UTC":
+        return local
+    utc = F.to_utc_timestamp(local, time.zone)
+    return F.when(F.from_utc_timestamp(utc, time.zone) == local, utc)
 
 
 def local_day(data_set: DataSet, ts: Column) -> Column:
@@ -44,9 +50,22 @@ def local_day(data_set: DataSet, ts: Column) -> Column:
 
 
 def record_day(data_set: DataSet) -> Column:
-    """The silver day that a bronze record belongs to: its local day, or its drop's day where its time is unreadable."""
+    """The silver day that a bronze record belongs to: its local day, or its drop's where its time cannot be true."""
     from pyspark.sql import functions as F
 
     if data_set.contract.time is None:
         return F.lit(TIMELESS)
-    return F.coalesce(local_day(data_set, utc_time(data_set)), F.col("_drop_day"))
+    ts = utc_time(data_set)
+    return F.coalesce(F.when(~after_drop(data_set, ts), local_day(data_set, ts)), F.col("_drop_day"))
+
+
+def after_drop(data_set: DataSet, ts: Column) -> Column:
+    """Whether a time lies beyond its drop's day and the next, which a clock that is wrong by a zone may reach.
+
+    Only a drop per day says when it was made. One stray year would else be the last day of all that follows.
+    """
+    from pyspark.sql import functions as F
+
+    if "{day}" not in data_set.source.path:
+        return F.lit(False)
+    return local_day(data_set, ts) > F.date_add("_drop_day", 1)

@@ -83,8 +83,11 @@ class Registry:
         self.call(lambda c: c.set_registered_model_alias(_name(use_case), CHAMPION, str(version)))
 
     def load(self, use_case: str, version: int) -> dict[str, bytes]:
-        """A version's files, name -> content. Raises ConfigError for an unknown version, DataRefused for lost files."""
-        place = self._source(use_case, version)
+        """A version's files, name -> content. Raises ConfigError for an unknown version, DataRefused for lost files.
+
+        They are looked for below the registry's own folder: MLflow keeps whole paths, but a lake may be moved.
+        """
+        place = f"{self.folder}/{use_case}/{self._source(use_case, version).rpartition('/')[2]}"
         folder = Folder(place, self.storage_options)
         found = {name: folder.get(name) for name in FILES}
         missing = [name for name, content in found.items() if content is None]
@@ -168,7 +171,7 @@ class Registry:
         if found is None:
             known = ", ".join(map(str, self.versions(use_case))) or "none"
             raise ConfigError(f"{use_case} has no model version {version}", where=self.uri, fix=f"known: {known}")
-        return str(found.source).removeprefix("file://")
+        return str(found.source)
 
     def _exists(self, name: str) -> bool:
         return self._found(lambda c: c.get_registered_model(name)) is not None

@@ -95,7 +95,7 @@ def step(
     with Lease(lake, subject, f"{run_id}/{name}", expires) as lease:
         current = Step(lake, run_id, name, subject, lease)
         for killed in unfinished(lake, subject):  # nobody else can be at it: the lease is ours
-            log.warning("run %s of %s %s was killed; starting over", killed["run_id"], killed["step"], subject)
+            log.warning("%s: its step %s was killed in run %s", subject, killed["step"], killed["run_id"])
             Step(lake, killed["run_id"], killed["step"], subject, lease).event("ended", "killed")
         current.event("started", days=[str(d) for d in days])
         try:

@@ -130,6 +130,8 @@ def _register(
 ) -> Candidate:
     current.lease.verify()
     name = item.use_case.name
+    if trained.resumed_from is not None:
+        log.info("train %s: an interrupted training was continued from step %d", name, trained.resumed_from)
     version = registry.register(trained.bundle.to_files(), name, current.run_id)
     Tracking(registry).log(item.use_case, trained, version, current.run_id)
     current.metric(

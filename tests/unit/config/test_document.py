@@ -58,6 +58,11 @@ def test_extends_of_a_missing_file_names_the_line(tmp_path: Path) -> None:
     assert "nowhere" in error.what and error.where == f"{tmp_path}/a.yaml:2"
 
 
+def test_extends_of_a_misspelt_file_names_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path, "traffic.yaml", "x: 1\n")
+    assert refusal(write(tmp_path, "a.yaml", "extends: trafic\n")).fix == "did you mean 'traffic.yaml'?"
+
+
 def test_extends_names_one_file(tmp_path: Path) -> None:
     error = refusal(write(tmp_path, "a.yaml", "x: 1\nextends: [b, c]\n"))
     assert "extends names one file" in error.what and error.where == f"{tmp_path}/a.yaml:2"

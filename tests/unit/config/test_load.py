@@ -56,6 +56,7 @@ def test_the_folder_is_right_before_it_is_spoilt(conf: Path) -> None:
         (DATA, "unit: mph", "units: mph", 9, "unit"),
         (DATA, "  time: {column", "  time: {colum", 7, "column"),
         (DATA, "  format: csv", "  formt: csv", 3, "format"),
+        (CASE, "title: Speed ahead", "title: Speed ahead\nextend: other", 2, "extends"),
     ],
 )
 def test_a_misspelt_name_is_refused_with_its_line_and_the_nearest(
@@ -103,7 +104,10 @@ def test_set_without_key_or_value_is_refused(conf: Path, option: str) -> None:
         (CASE, "  epochs: 3", "  epochs: three", 18, "train.epochs: Input should be a valid integer"),
         (CASE, "  epochs: 3", "  epochs: 0", 18, "greater than 0"),
         (CASE, "  epochs: 3", "  history: 60", 18, "'60' is not a duration"),
-        (CASE, "  epochs: 3", "  loss: maee", 18, "Input should be 'mae', 'mse' or 'huber'"),
+        (CASE, "  epochs: 3", "  loss: maee", 18, "train.loss: there is no 'maee'; did you mean 'mae'?"),
+        (CASE, "  epochs: 3", "  loss: far off", 18, "Input should be 'mae', 'mse' or 'huber'"),
+        (CASE, "  epochs: 3", "  learning_rate: .inf", 18, "finite number"),
+        (DATA, "key: [detector, ts]", "key: [detector, detector, ts]", 5, "key names 'detector' twice"),
         (CASE, "task: forecast", "task: regress", 1, "task regress needs target.remaining_life"),
         (CASE, "over: roads", "over: streets", 1, "'streets' must be one of the inputs, with as: graph"),
         (DATA, "every: 5 min", "every: 5 min, zone: Europe/Atlantis", 7, "'Europe/Atlantis' is not an IANA time zone"),

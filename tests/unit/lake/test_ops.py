@@ -43,7 +43,7 @@ def test_a_step_without_an_end_was_killed_and_the_next_run_says_so_once(
     Step(lake, "run-1", "clean", "city/traffic", Lease(lake, "city/traffic", "run-1", MINUTE)).event("started")
     assert [e["run_id"] for e in unfinished(lake, "city/traffic")] == ["run-1"]
     with step(lake, "run-2", "clean", "city/traffic", MINUTE):
-        assert "run run-1 of clean city/traffic was killed" in caplog.text
+        assert "its step clean was killed in run run-1" in caplog.text
     caplog.clear()
     with step(lake, "run-3", "clean", "city/traffic", MINUTE):
         assert "killed" not in caplog.text

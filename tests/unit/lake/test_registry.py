@@ -59,6 +59,13 @@ def test_an_unknown_version_is_refused_naming_the_known_ones(registry):
         assert found.value.fix == "known: 1"
 
 
+def test_a_lake_that_was_moved_takes_its_models_with_it(tmp_path):
+    home, moved = tmp_path / "home", tmp_path / "moved"
+    version = Registry.open(Lake.open(str(home))).register(FILES, "city/moved", "run")
+    home.rename(moved)
+    assert Registry.open(Lake.open(str(moved))).load("city/moved", version) == FILES
+
+
 def test_a_version_that_lost_a_file_is_refused_naming_it(registry, lake):
     version = registry.register(FILES, "city/lost", "run")
     (file,) = Path(lake.root, "models", "city", "lost").rglob("model.json")
