@@ -292,7 +292,7 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
         outcome = command()
     except typer.Exit:
         raise
-    except KeyboardInterrupt as stopped:
+    except (KeyboardInterrupt, SystemExit) as stopped:  # while Ray starts, a signal's handler is Ray's, which exits
         print("nightmill: stopped; the same command takes it up again", file=sys.stderr)
         raise typer.Exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT)) from None
     except Exception as error:

@@ -60,8 +60,12 @@ def test_with_a_java_that_is_too_old_the_command_says_so(town: Town, tmp_path: P
     assert not town.lake.exists()
 
 
-@pytest.mark.parametrize("after", [1.0, 12.0], ids=["while Spark starts", "while it works"])
-def test_ctrl_c_ends_the_command_quietly_and_spark_with_it(town: Town, after: float) -> None:
+@pytest.mark.parametrize(
+    ("after", "number"),
+    [(1.0, signal.SIGINT), (12.0, signal.SIGINT), (12.0, signal.SIGTERM)],
+    ids=["Ctrl-C while Spark starts", "Ctrl-C while it works", "SIGTERM while it works"],
+)
+def test_a_command_that_is_stopped_ends_quietly_and_spark_with_it(town: Town, after: float, number: int) -> None:
     town.history(3)
     arguments = ["land", "data/town/speeds", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=2))]
     arguments += ["--conf", str(town.folder / "conf"), "--raw", str(town.raw), "--lake", str(town.lake)]
@@ -71,13 +75,17 @@ def test_ctrl_c_ends_the_command_quietly_and_spark_with_it(town: Town, after: fl
         assert started.poll() is None
         time.sleep(0.1)
     time.sleep(after)
-    os.killpg(started.pid, signal.SIGINT)  # what a terminal does
+    if number == signal.SIGINT:
+        os.killpg(started.pid, number)  # a terminal tells the whole group, a scheduler the process that it started
+    else:
+        started.send_signal(number)
     _, told = started.communicate(timeout=60)
-    if started.returncode != 0:  # on a quick machine the later one may have been done
-        assert started.returncode == 130
+    if started.returncode != 0:  # on a quick machine the later ones may have been done
+        assert started.returncode == 128 + number
         assert "Traceback" not in told and told.endswith("nightmill: stopped; the same command takes it up again\n")
     psutil.wait_procs(engines, timeout=30)
     assert not [engine for engine in engines if engine.is_running()]
+    assert not list((town.lake / "ops" / "leases").glob("*.json")), "the lease is given back"
 
 
 def _javas(pid: int) -> list[psutil.Process]:

@@ -97,6 +97,12 @@ def test_a_file_in_another_encoding_is_refused_before_letters_are_lost(town: Tow
     assert [row["detector"] for row in town.rows("bronze")] == ["München"]
 
 
+def test_quoted_texts_may_hold_separators_quotes_and_line_breaks(town: Town) -> None:
+    town.drop(FIRST, ['"a, the ""first""\nof all",2026-03-02 00:00:00,1', "b,2026-03-02 00:00:00,2"])
+    _land(town, sets=("source.line_breaks=true",))
+    assert sorted(row["detector"] for row in town.rows("bronze")) == ['a, the "first"\nof all', "b"]
+
+
 def test_a_drop_without_a_good_file_is_refused_and_nothing_is_landed(town: Town) -> None:
     town.drop(FIRST, ["1,2"], header="detector,velocity")
     with pytest.raises(DataRefused, match="column 'speed' is missing"):

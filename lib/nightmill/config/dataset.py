@@ -44,6 +44,8 @@ class Source(Options):
     """Column names of a csv file without header, in order; without them columns are named 1, 2, 3 …"""
     encoding: str = "UTF-8"
     """Character encoding of csv."""
+    line_breaks: bool = False
+    """Whether quoted texts of a csv file may hold line breaks; such a file is read by one task."""
     missing: list[str] = []
     """Texts that mean a missing value, beside the empty one."""
     file_name: str | None = None

@@ -158,6 +158,7 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
             "header": source.header,
             "encoding": source.encoding,
             "mode": "PERMISSIVE",
+            "multiLine": source.line_breaks,
         }
         read = (
             spark.read.schema(schema)

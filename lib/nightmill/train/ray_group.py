@@ -30,6 +30,8 @@ from nightmill.train.job import Prepared, Trained, TrainJob, prepare
 from nightmill.train.one import train_one
 from nightmill.train.results import MOST_ATTEMPTS, Results
 
+log = logging.getLogger(__name__)
+
 Progress = dict[str, Any]
 """What is told of each epoch: use_case, seed, and a line of the history (see Trained)."""
 
@@ -102,6 +104,7 @@ def _in_group(
             for line in result.news():
                 progress(name | line)
 
+    log.info("starting %d training workers, which takes a minute or so", workers)
     with _ray(workers, options) as folder:
         failed: list[BaseException] = []
         fitting = threading.Thread(target=_fit, args=(ready, workers, options, folder, failed), daemon=True)
@@ -197,6 +200,8 @@ def _ray(workers: int, options: RayOptions) -> Iterator[str]:
             if mine:
                 _start(ray, workers, options, folder)
             logging.getLogger("ray").setLevel(logging.ERROR)
+            if callable(terminate) and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in the place
             yield os.path.join(folder, "train")
         finally:
             if mine:
@@ -262,4 +267,4 @@ def _reason(error: BaseException) -> str:
 
 def _log(error: BaseException) -> None:
     if not isinstance(error, NightmillError):
-        logging.getLogger(__name__).debug("unexpected failure", exc_info=error)
+        log.debug("unexpected failure", exc_info=error)

@@ -28,7 +28,7 @@ def test_every_key_has_its_line_of_doc() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        "| `every` | duration | **required** | Regular step between rows of one entity; a row off the step stays, and no window crosses it. |",
+        "| `every` | duration | **required** | Regular step between rows of one entity;",
         "| `max_refused` | share | `20 %` | Above this share of refused records a day is refused whole. |",
         "| `epochs` | whole number above 0 | `30` | Passes over the training samples at most. |",
         "| `expires` | duration | `2 min` |",
