@@ -2,6 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from town import FIRST, Town, readings
 
@@ -144,6 +146,24 @@ def test_an_hour_that_the_clock_skips_or_repeats_loses_no_record_silently(town: 
     total = _clean(town, landing=(autumn,)).total()
     assert total.parsed == 24 == total.accepted + total.duplicates + sum(total.refused.values())
     assert {r["day"] for r in town.rows("silver")} == {autumn}
+
+
+@pytest.mark.parametrize(
+    "written", ["2026-03-02T00:30:00+01:00", "2026-03-01 23:30:00Z", "2026-03-02 00:30", "2026-03-02T03:30:00.000+0400"]
+)
+def test_a_time_that_says_its_offset_needs_no_zone(town: Town, written: str) -> None:
+    town.drop(FIRST, [f"a,{written},50"])
+    _clean(town, sets=("contract.time.format=null",))
+    assert [r["ts"] for r in town.rows("silver")] == [datetime(2026, 3, 1, 23, 30, tzinfo=UTC)]
+
+
+def test_a_type_that_means_utc_needs_no_zone(town: Town) -> None:
+    path = town.drop(FIRST, []).with_suffix(".parquet")
+    ts = pa.array([datetime(2026, 3, 1, 23, 30, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({"detector": ["a"], "ts": ts, "speed": [50.0]}), path)
+    sets = ('source={format: parquet, path: "${raw}/speeds/{day}/*.parquet", missing: []}',)
+    _clean(town, sets=(*sets, "contract.time.format=null"))
+    assert [(r["ts"], r["day"]) for r in town.rows("silver")] == [(datetime(2026, 3, 1, 23, 30, tzinfo=UTC), FIRST)]
 
 
 def test_a_local_time_that_the_clock_skips_is_refused(town: Town) -> None:

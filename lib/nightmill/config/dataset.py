@@ -106,7 +106,7 @@ class Time(Options):
     every: Duration
     """Regular step between rows of one entity; a row off the step stays, and no window crosses it."""
     zone: str = "UTC"
-    """Time zone of raw local times, and of the local day."""
+    """Time zone of raw times that say no offset, and of the local day."""
     format: str | None = None
     """Pattern of raw times (Spark's datetime letters); ISO 8601 without it."""
     index: str | None = None

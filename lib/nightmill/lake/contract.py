@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 TIMELESS = date(1970, 1, 1)
 """The day of every row of a static table."""
+_OFFSET = r"\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
 
 
 def utc_time(data_set: DataSet) -> Column:
     """`ts` (UTC timestamp) of a raw record; null where its time cannot be read, or where the clock skips it in spring.
 
-    Expects raw columns by name. Of an hour that the clock repeats in autumn, local times mean the first.
+    Expects raw columns by name. A time with an offset, or of a type that means UTC, is that instant; without one it is
+    local in the contract's zone. Of an hour that the clock repeats in autumn, local times mean the first.
     """
     from pyspark.sql import functions as F
 
@@ -38,7 +40,12 @@ def utc_time(data_set: DataSet) -> Column:
     if time.zone == "UTC":
         return local
     utc = F.to_utc_timestamp(local, time.zone)
-    return F.when(F.from_utc_timestamp(utc, time.zone) == local, utc)
+    there = F.when(F.from_utc_timestamp(utc, time.zone) == local, utc)
+    if time.format:
+        return there
+    # a time that says its own offset, in text or by its type, needs no zone
+    said = (F.typeof(column) == "timestamp") | F.coalesce(column.cast("string").rlike(_OFFSET), F.lit(False))
+    return F.when(said, local).otherwise(there)
 
 
 def local_day(data_set: DataSet, ts: Column) -> Column:
