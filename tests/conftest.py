@@ -27,7 +27,7 @@ for _name in (
     os.environ.pop(_name, None)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests by the fixtures they ask for, and puts those that share an engine together.
 
     One process runs the quick ones first, for a quick answer; several begin with the long ones, to end together.

@@ -61,7 +61,7 @@ class Work:
     @cached_property
     def lake(self) -> Lake:
         """The lake of the environment; only commands that begin with raw data may create it."""
-        return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest", "demo"))
+        return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest"))
 
     @cached_property
     def spark(self) -> SparkSession:

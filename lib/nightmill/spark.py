@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,9 @@ _DEFAULTS = {
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
+@cache
 def require_engine() -> None:
-    """Raises MachineError where Spark could not start; under spark-submit it has."""
+    """Raises MachineError where Spark could not start; under spark-submit it has. Java is asked once per process."""
     if not _submitted():
         require_java()
 

@@ -48,7 +48,7 @@ def checked(data_set: DataSet, raw: DataFrame) -> DataFrame:
     typed, breaks = {}, [(F.col("_corrupt").isNotNull(), F.lit("malformed: more or fewer fields than columns"))]
     if contract.time is not None:
         ts = utc_time(data_set)
-        shown = F.col(f"`{contract.time.index or contract.time.column}`").cast("string")
+        shown = F.col(f"`{contract.time.told_by}`").cast("string")
         breaks.append((ts.isNull(), _reason("time", "not a time", shown)))
         breaks.append((after_drop(data_set, ts), _reason("time", "lies after its drop", shown)))
         typed["ts"] = ts

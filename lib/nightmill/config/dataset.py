@@ -116,6 +116,11 @@ class Time(Options):
     holidays: str | None = None
     """Country or country-region of public holidays, as in US-CA."""
 
+    @property
+    def told_by(self) -> str:
+        """The raw column that says the time: the one that counts steps, or the time's own."""
+        return self.index or self.column
+
     @field_validator("zone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
@@ -201,6 +206,12 @@ class Contract(Options):
     def entity(self) -> list[str]:
         """Key columns without the time column."""
         return [name for name in self.key if self.time is None or name != self.time.column]
+
+    @property
+    def recorded(self) -> set[str]:
+        """Columns that each raw record must give."""
+        named = {*self.key, *self.columns}
+        return named - {self.time.column} | {self.time.told_by} if self.time else named
 
     def column(self, name: str) -> Column:
         """The named column's contract; key columns default to text."""

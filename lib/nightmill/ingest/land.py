@@ -61,7 +61,8 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     if not fresh:
         log.info("%s: all %d files of the drop had landed before", data_set.name, len(files))
         return result
-    held = held_types(pa.schema(bronze.delta().schema().to_arrow())) if bronze.exists() else {}
+    typed = data_set.source.format == "parquet" and bronze.exists()
+    held = held_types(pa.schema(bronze.delta().schema().to_arrow())) if typed else {}
     groups, result.refused = layouts(data_set, fresh, held)
     if not groups and not result.refused and not data_set.source.may_be_empty:
         raise DataRefused(

@@ -38,6 +38,11 @@ class Layout:
     landed: tuple[str, ...] = ()
     """Types with which columns of Parquet files land."""
 
+    @property
+    def landed_types(self) -> dict[str, str]:
+        """The same by column; empty for text, which lands as text."""
+        return dict(zip(self.columns, self.landed))
+
 
 Groups = dict[Layout, list[RawFile]]
 
@@ -56,9 +61,9 @@ def layouts(data_set: DataSet, files: list[RawFile], held: Types) -> tuple[Group
             continue
         if layout.columns:
             found[file.name] = file, layout
-    usual = usual_types([dict(zip(layout.columns, layout.landed)) for _, layout in found.values()], held)
+    usual = usual_types([layout.landed_types for _, layout in found.values()], held)
     for file, layout in found.values():
-        if why := other_type(dict(zip(layout.columns, layout.landed)), usual):
+        if why := other_type(layout.landed_types, usual):
             bad[file.name] = why
         else:
             groups[layout].append(file)
@@ -76,11 +81,10 @@ def frame(spark: SparkSession, data_set: DataSet, groups: Groups) -> DataFrame:
 
 def no_records(spark: SparkSession, data_set: DataSet) -> DataFrame:
     """What `frame` returns for files without records, and without names of columns."""
-    named = {*data_set.contract.key, *data_set.contract.columns}
-    if data_set.contract.time and data_set.contract.time.index:
-        named.discard(data_set.contract.time.column)
     numbers = {"float": "double", "int": "bigint"} if data_set.source.format == "parquet" else {}
-    types = {name: numbers.get(data_set.contract.column(name).type, "string") for name in sorted(named)}
+    types = {
+        name: numbers.get(data_set.contract.column(name).type, "string") for name in sorted(data_set.contract.recorded)
+    }
     columns = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
     return spark.createDataFrame([], f"{columns}, _path string")
 
@@ -134,9 +138,7 @@ def _require(data_set: DataSet, columns: tuple[str, ...], file: RawFile) -> None
         given |= groups.keys()
     if source.wide:
         given |= {source.wide.entity, source.wide.value, *([source.wide.position] if source.wide.position else [])}
-    wanted = {*contract.key, *contract.columns}
-    if contract.time:
-        wanted = wanted - {contract.time.column} | {contract.time.index or contract.time.column}
+    wanted = contract.recorded
     for name in sorted(wanted - given):
         near = difflib.get_close_matches(name, [c for c in columns if c not in wanted], 1, 0.6)
         hint = f"; it has '{near[0]}'" if near else ""
@@ -147,7 +149,7 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
     source, paths, columns = data_set.source, [file.uri for file in files], list(layout.columns)
     if source.format == "parquet":
         read = spark.read.parquet(*paths).toDF(*columns)
-        numbers = {n: kind for n, kind in zip(columns, layout.landed) if kind in ("bigint", "double")}
+        numbers = {name: kind for name, kind in layout.landed_types.items() if kind in ("bigint", "double")}
         read = read.withColumns({name: F.col(f"`{name}`").cast(kind) for name, kind in numbers.items()})
     elif source.separator == "whitespace":
         read = _whitespace(spark, columns, paths, source.encoding)
