@@ -110,7 +110,7 @@ def land(work: Work, targets: list[str]) -> Outcome:
     if "://" not in raw and not Path(raw).is_dir():
         raise ConfigError("there is no folder of raw drops", where=raw, fix="check --raw PATH")
     for data_set in data_sets:
-        if "{day}" in data_set.source.path and not work.days:
+        if data_set.source.by_day and not work.days:
             raise ConfigError(
                 f"data set {data_set.name} has a drop per day", fix="pass --day D, or --from A --to B", where="--day"
             )

@@ -185,8 +185,9 @@ def test_a_stray_time_after_its_drop_is_refused_on_the_drops_day(town: Town) -> 
     assert {r["day"] for r in town.rows("silver")} == {FIRST, NEXT}
 
 
-def test_counts_by_day_and_rule_are_told_to_ops(town: Town) -> None:
+def test_counts_by_file_day_and_rule_are_told_to_ops(town: Town) -> None:
     town.drop(FIRST, [*readings(FIRST), "a,2026-03-02 23:10:00,fast"])
     _clean(town)
-    told = {(m["of"], m["value"]) for m in events(town.work("x").lake, "metrics", metric="records")}
-    assert told == {("parsed", 145.0), ("accepted", 144.0), ("duplicates", 0.0), ("refused type", 1.0)}
+    told = {(e["day"], e["file"], e["fate"], e["rule"], e["records"]) for e in events(town.work("x").lake, "records")}
+    at = (FIRST, "speeds/2026-03-02/a.csv")
+    assert told == {(*at, "parsed", "", 145), (*at, "accepted", "", 144), (*at, "refused", "type", 1)}

@@ -67,12 +67,20 @@ def test_columns_are_matched_by_name_in_each_file(town: Town) -> None:
     assert sorted((r["detector"], r["speed"]) for r in town.rows("bronze")) == [("a", "1"), ("b", "2")]
 
 
-def test_a_new_column_lands_beside_the_known_ones(town: Town) -> None:
+@pytest.mark.parametrize(
+    "setting",
+    ["source.new_columns=land", "contract.columns.road={type: text, optional: true}"],
+    ids=["all", "declared"],
+)
+def test_a_new_column_lands_where_it_was_declared(town: Town, setting: str) -> None:
     town.drop(FIRST, ["a,2026-03-02 00:00:00,1"])
     _land(town)
     town.drop(FIRST, ["a,2026-03-02 00:30:00,1,wet"], "b.csv", header="detector,ts,speed,road")
-    _land(town)
+    assert "column 'road' is new: declare it in contract.columns" in _land(town).refused["speeds/2026-03-02/b.csv"]  # type: ignore[attr-defined]
+    assert [(r["rule"], r["_file"]) for r in town.rows("quarantine")] == [("schema", "speeds/2026-03-02/b.csv")]
+    assert _land(town, sets=(setting,)).files == 1  # type: ignore[attr-defined]
     assert sorted(str(r["road"]) for r in town.rows("bronze")) == ["None", "wet"]
+    assert town.rows("quarantine") == [], "a file that has landed after all is no longer refused"
 
 
 def test_one_bad_file_does_not_stop_the_good_ones_and_is_quarantined(town: Town) -> None:
@@ -81,9 +89,7 @@ def test_one_bad_file_does_not_stop_the_good_ones_and_is_quarantined(town: Town)
     landed = _land(town)
     assert landed.refused == {"speeds/2026-03-02/b.csv": "column 'speed' is missing"}  # type: ignore[attr-defined]
     refused = town.rows("quarantine", drop=("_file_hash",))
-    assert [(r["rule"], r["_file"], r["stage"]) for r in refused] == [
-        ("unreadable_file", "speeds/2026-03-02/b.csv", "land")
-    ]
+    assert [(r["rule"], r["_file"], r["stage"]) for r in refused] == [("schema", "speeds/2026-03-02/b.csv", "land")]
     _land(town)
     assert len(town.rows("quarantine")) == 1, "landing again does not double it"
 

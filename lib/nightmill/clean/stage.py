@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
-from pyspark.sql.window import Window
 
-from nightmill.clean.gaps import filled
-from nightmill.clean.rules import RULE, checked, melted, silver_columns
+from nightmill.clean.accounting import Account, Counts
+from nightmill.clean.filters import filtered
+from nightmill.clean.gaps import FILLED, filled
+from nightmill.clean.records import CHANGED, REFUSAL, checked, melted
+from nightmill.clean.sequence import (
+    DUPLICATE,
+    duplicates_marked,
+    passes_told_apart,
+    refuses,
+    sequenced,
+    whole_series,
+)
+from nightmill.clean.steps import MERGED, counted, resampled
 from nightmill.config import DataSet, digest
+from nightmill.config.cleaning import SEQUENCE, Known
+from nightmill.config.load import DATA
 from nightmill.errors import DataRefused
 from nightmill.lake.faults import translated
 from nightmill.lake.quarantine import SCHEMA
@@ -29,40 +41,41 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Counts:
-    """The records of one day: parsed = accepted + refused + duplicates."""
-
-    parsed: int = 0
-    accepted: int = 0
-    duplicates: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    """Rule -> records."""
-    example: str = ""
-
-    @property
-    def refused_share(self) -> float:
-        """Share of parsed records that a rule refused."""
-        return sum(self.refused.values()) / self.parsed if self.parsed else 0.0
-
-
-@dataclass
 class Cleaned:
     """What cleaning did, day by day."""
 
     data_set: str
-    days: dict[date, Counts]
-    filled: int = 0
+    days: dict[date, Counts] = field(default_factory=dict)
     version: int | None = None
 
     def total(self) -> Counts:
         """The sum over all days."""
         total = Counts()
         for counts in self.days.values():
-            total.parsed += counts.parsed
-            total.accepted += counts.accepted
-            total.duplicates += counts.duplicates
-            total.refused += counts.refused
+            total.add(counts)
         return total
+
+
+@dataclass
+class _Work:
+    """One cleaning: what it is of, and what it reads."""
+
+    spark: SparkSession
+    lake: Lake
+    step: Step
+    data_set: DataSet
+    wanted: set[date] | None
+    """Days that are made anew; None for all."""
+    raw: DataFrame
+    """Bronze records of these days, one per entity."""
+    masters: dict[str, DataFrame]
+    account: Account = field(default_factory=Account)
+
+    def condition(self, without: set[date]) -> str | None:
+        """SQL condition of the days that are written; None for all there are."""
+        if self.wanted is not None:
+            return days_condition(self.wanted - without)
+        return f"NOT ({days_condition(without)})" if without else None
 
 
 def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: set[date]) -> Cleaned:
@@ -72,159 +85,191 @@ def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: 
     """
     bronze, silver = lake.table("bronze", data_set.name), lake.table("silver", data_set.name)
     version = step.read(bronze)
-    stale = stale_days(data_set, bronze, silver, version)
+    masters = {rule.in_: step.read(lake.table("silver", rule.in_.removeprefix(DATA))) for rule in _known(data_set)}
+    stale = stale_days(lake, data_set, version, masters)
     wanted = None if stale is None else stale | days
-    result = Cleaned(data_set.name, {}, version=silver.version())
+    result = Cleaned(data_set.name, version=silver.version())
     if wanted is not None and not wanted:
         log.info("%s: silver is up to date", data_set.name)
         return result
+    if wanted is not None and whole_series(data_set) and _looks_along_time(data_set):
+        wanted = None
     rows = read(spark, bronze, version)
     if wanted is not None:
         rows = rows.where(days_condition(wanted, "_record_day"))
-    judged = _judged(data_set, melted(data_set, rows, _beside_wide(data_set)))
-    judged = judged.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        with translated(bronze.uri):
-            result.days = _count(judged)
-        over = {d: c for d, c in result.days.items() if c.refused_share > data_set.clean.max_refused}
-        made = (wanted or set()) | result.days.keys()
-        _quarantine(lake, step, data_set, judged, None if wanted is None else made, result)
-        if made - over.keys() or not made:
-            if wanted is not None:
-                condition: str | None = days_condition(made - over.keys())
-            else:
-                condition = f"NOT ({days_condition(over)})" if over else None
-            _write(lake, step, data_set, judged, made - over.keys(), condition, sorted(over), result)
-    finally:
-        judged.unpersist()
+    raw = melted(data_set, rows)
+    work = _Work(spark, lake, step, data_set, wanted, raw, _masters(spark, lake, data_set, masters))
+    with translated(bronze.uri):
+        work.account.parsed(rows, _entities(rows, raw))
+        over = _refuse(work)
+    made = (wanted or set()) | work.account.by_day().keys()
+    if made - over or not made:
+        result.version = _write(work, silver, made, over)
+    work.account.close(over)
+    result.days = work.account.by_day()
+    step.records(work.account.events())
     if over:
-        raise _refused(data_set, over)
+        raise _refused(data_set, {day: result.days[day] for day in over})
     return result
 
 
-def stale_days(data_set: DataSet, bronze: Table, silver: Table, version: int) -> set[date] | None:
-    """Days that bronze changed since silver was last made, and days refused then; None means all days."""
+def stale_days(lake: Lake, data_set: DataSet, version: int, masters: dict[str, int]) -> set[date] | None:
+    """Days that bronze changed since silver was last made, and days refused then; None means all days.
+
+    Where a master changed, days with records that it did not know are stale, too.
+    """
+    bronze, silver = lake.table("bronze", data_set.name), lake.table("silver", data_set.name)
     note = silver.note()
     if not note or note.get("contract") != digest(data_set):
         return None
     changed = bronze.changed_days(note["inputs"].get(bronze.label), version, "_record_day")
-    return None if changed is None else changed | {date.fromisoformat(day) for day in note.get("refused_days", [])}
+    if changed is None:
+        return None
+    stale = changed | {date.fromisoformat(day) for day in note.get("refused_days", [])}
+    labels = {lake.table("silver", name.removeprefix(DATA)).label: known for name, known in masters.items()}
+    if any(note["inputs"].get(label) != known for label, known in labels.items()):
+        stale |= _days_of_unknown(lake.table("quarantine", data_set.name))
+    return stale
 
 
-def _beside_wide(data_set: DataSet) -> list[str]:
-    source = data_set.source
-    named = [*source.constants, *([source.row_number] if source.row_number else [])]
-    return [*named, *[name for name in data_set.contract.key if source.wide and name != source.wide.entity]]
+def _days_of_unknown(quarantine: Table) -> set[date]:
+    if not quarantine.exists():
+        return set()
+    found = quarantine.delta().to_pyarrow_table(columns=["day"], filters=pc.field("rule") == "known")
+    return set(found["day"].to_pylist())
 
 
-def _judged(data_set: DataSet, raw: DataFrame) -> DataFrame:
-    """Every record with its fate: `_rule` for refused ones, `_rank` above 1 for duplicates."""
-    rows = checked(data_set, raw)
-    key = [F.col(f"`{name}`") for name in data_set.contract.entity]
-    key += [F.col("ts")] if data_set.contract.time else []
-    order = [F.col("_drop_day"), F.col("_file"), F.col("_original")]
-    if data_set.clean.duplicates == "keep_last":
-        order = [column.desc() for column in order]
-    # refused records have no valid key: each is a group of its own, so that they neither count as duplicates nor skew
-    apart = F.when(F.col(RULE).isNotNull(), F.monotonically_increasing_id()).otherwise(F.lit(-1))
-    with_apart = rows.withColumn("_apart", apart)
-    same_key = Window.partitionBy("_apart", *key).orderBy(*order)
-    return with_apart.withColumn("_rank", F.row_number().over(same_key)).drop("_apart")
+def _known(data_set: DataSet) -> list[Known]:
+    return [rule for rule in data_set.clean.rules if isinstance(rule, Known)]
 
 
-def _count(judged: DataFrame) -> dict[date, Counts]:
-    name = F.split(F.col(RULE), ": ", 2)[0]
-    groups = judged.groupBy("day", name.alias("rule"), (F.col("_rank") > 1).alias("duplicate"))
-    days: dict[date, Counts] = {}
-    for row in groups.agg(F.count("*").alias("n"), F.min(RULE).alias("example")).collect():
-        counts = days.setdefault(row["day"], Counts())
-        counts.parsed += row["n"]
-        if row["rule"] is not None:
-            counts.refused[row["rule"]] += row["n"]
-            counts.example = counts.example or row["example"]
-        elif row["duplicate"]:
-            counts.duplicates += row["n"]
-        else:
-            counts.accepted += row["n"]
-    return days
+def _masters(spark: SparkSession, lake: Lake, data_set: DataSet, versions: dict[str, int]) -> dict[str, DataFrame]:
+    """The values that each rule of kind known allows, as `value`."""
+    found = {}
+    for rule in _known(data_set):
+        master = read(spark, lake.table("silver", rule.in_.removeprefix(DATA)), versions[rule.in_])
+        column = rule.as_ or rule.of
+        if column not in master.columns:
+            raise DataRefused(
+                f"{data_set.name}: rule known looks for '{column}' in {rule.in_}, which has no such column",
+                where=f"conf/data/{data_set.name}.yaml",
+                fix=f"write as: with one of {', '.join(c for c in master.columns if not c.startswith('_'))}",
+            )
+        found[f"_known_{rule.of}"] = master.select(F.col(f"`{column}`").cast("string").alias("value")).distinct()
+    return found
 
 
-def _quarantine(
-    lake: Lake, step: Step, data_set: DataSet, judged: DataFrame, days: set[date] | None, result: Cleaned
-) -> None:
+def _looks_along_time(data_set: DataSet) -> bool:
+    clean = data_set.clean
+    return bool(clean.gaps or clean.resample or clean.filters or any(isinstance(r, SEQUENCE) for r in clean.rules))
+
+
+def _entities(rows: DataFrame, raw: DataFrame) -> int:
+    """How many records one raw record of a wide file is."""
+    return 1 if raw is rows else len(rows.columns) - len(set(rows.columns) & set(raw.columns))
+
+
+def _judged(work: _Work, *, originals: bool = False) -> DataFrame:
+    return checked(work.data_set, work.raw, work.masters, originals=originals)
+
+
+def _unique(work: _Work, *, originals: bool = False) -> DataFrame:
+    """Records that no rule on single records refuses, without duplicates, after the rules along time."""
+    data_set = work.data_set
+    good = _judged(work, originals=originals).where(F.col(REFUSAL).isNull())
+    marked = duplicates_marked(data_set, passes_told_apart(data_set, good))
+    return sequenced(data_set, marked.where(~F.col(DUPLICATE)).drop(DUPLICATE))
+
+
+def _refuse(work: _Work) -> set[date]:
+    """Puts refused records into quarantine and returns the days that are refused whole."""
+    refused = _judged(work).where(F.col(REFUSAL).isNotNull())
+    if refuses(work.data_set):
+        along = _unique(work, originals=True).where(F.col(REFUSAL).isNotNull())
+        refused = refused.unionByName(along)
+    refused = refused.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        work.account.refused(refused)
+        _quarantine(work, refused)
+    finally:
+        refused.unpersist()
+    limit = work.data_set.clean.max_refused
+    return {day for day, counts in work.account.by_day().items() if counts.refused_share > limit or counts.failing}
+
+
+def _quarantine(work: _Work, refused: DataFrame) -> None:
     """Replaces what cleaning had refused of these days, or of all; days refused whole are kept, too."""
-    table = lake.table("quarantine", data_set.name)
-    if not table.exists() and not any(counts.refused for counts in result.days.values()):
+    table, step = work.lake.table("quarantine", work.data_set.name), work.step
+    kept = refused.where(F.col(f"{REFUSAL}.then") != "drop")
+    if not table.exists() and not any(counts.refused for counts in work.account.places.values()):
         return
-    refused = judged.where(F.col(RULE).isNotNull()).select(
+    rows = kept.select(
         "day",
         F.lit("clean").alias("stage"),
-        F.split(RULE, ": ", 2)[0].alias("rule"),
-        F.split(RULE, ": ", 2)[1].alias("reason"),
+        F.col(f"{REFUSAL}.rule").alias("rule"),
+        F.col(f"{REFUSAL}.reason").alias("reason"),
         F.col("_original").alias("original"),
         "_file",
         "_file_hash",
         "_drop_day",
         F.lit(step.run_id).alias("run_id"),
     )
-    assert refused.columns == SCHEMA.names
-    condition = f"stage = 'clean' AND ({'true' if days is None else days_condition(days)})"
-    step.wrote(table, replace(refused.coalesce(1), table, condition, step.note(), step.lease))
+    assert rows.columns == SCHEMA.names
+    days = "true" if work.wanted is None else days_condition(work.wanted | work.account.by_day().keys())
+    condition = f"stage = 'clean' AND ({days})"
+    step.wrote(table, replace(rows.coalesce(1), table, condition, step.note(), step.lease))
 
 
-def _write(
-    lake: Lake,
-    step: Step,
-    data_set: DataSet,
-    judged: DataFrame,
-    days: set[date],
-    condition: str | None,
-    refused_days: list[date],
-    result: Cleaned,
-) -> None:
+def _write(work: _Work, silver: Table, made: set[date], over: set[date]) -> int:
     """Last of all: silver's commit says up to which bronze version everything is done."""
-    in_days = judged.where(condition) if condition else judged
-    note = step.note(contract=digest(data_set), refused_days=refused_days)
-    silver = lake.table("silver", data_set.name)
-    columns = [name for name in (*silver_columns(data_set), "ts", "day") if name in judged.columns]
-    accepted = in_days.where(F.col(RULE).isNull() & (F.col("_rank") == 1)).select(*columns)
-    rows = filled(data_set, accepted)
-    counts = [result.days[d].accepted for d in days if d in result.days]
-    by_day = partition_by_day(sum(counts), len(counts))
-    rows = rows.sortWithinPartitions(*data_set.contract.entity, *(["ts"] if data_set.contract.time else []))
-    result.version = replace(
+    data_set, step, condition = work.data_set, work.step, work.condition(over)
+    accepted = _unique(work).where(F.col(REFUSAL).isNull())
+    accepted = accepted.where(condition) if condition else accepted
+    rows = _rows(data_set, accepted)
+    counts = [c.parsed - sum(c.refused.values()) for day, c in work.account.by_day().items() if day not in over]
+    version = replace(
         rows,
         silver,
         condition,
-        note,
+        step.note(contract=digest(data_set), refused_days=sorted(over)),
         step.lease,
-        none_yet=condition is not None and not silver.may_hold(days),
-        partition_by_day=by_day,
+        none_yet=condition is not None and not silver.may_hold(made - over),
+        partition_by_day=partition_by_day(sum(counts), len(counts)),
         merge_schema=True,
     )
-    step.wrote(silver, result.version)
-    metrics = _metrics(result, days)
-    step.metric(metrics)
+    step.wrote(silver, version)
+    written = read(work.spark, silver, version)
+    if data_set.clean.events or data_set.clean.resample:
+        work.account.accepted(accepted)  # rows are not records
+        written = written.where(FILLED)
+    work.account.accepted(written.where(condition) if condition else written)
+    return version
 
 
-def _metrics(result: Cleaned, days: set[date]) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for day in sorted(days & result.days.keys()):
-        counts = result.days[day]
-        values = {"parsed": counts.parsed, "accepted": counts.accepted, "duplicates": counts.duplicates}
-        values |= {f"refused {rule}": n for rule, n in counts.refused.items()}
-        rows += [{"metric": "records", "of": of, "value": float(n), "day": day} for of, n in values.items()]
-    return rows
+def _rows(data_set: DataSet, accepted: DataFrame) -> DataFrame:
+    """Silver's rows out of accepted records."""
+    events = data_set.clean.events
+    if events:
+        rows = counted(data_set, accepted)
+        kept = [*data_set.contract.entity, events.count, "ts", "day"]
+        return rows.select(*[F.col(f"`{n}`") for n in kept]).withColumn(FILLED, F.lit(False))
+    own = [*data_set.kept, *(["ts"] if data_set.contract.time else []), "day", "_file", CHANGED]
+    rows = filtered(data_set, accepted).select(*[F.col(f"`{name}`") for name in own])
+    if data_set.clean.resample:
+        rows = resampled(data_set, rows).select(*[F.col(f"`{name}`") for name in [*own, MERGED]])
+    return filled(data_set, rows)
 
 
 def _refused(data_set: DataSet, over: dict[date, Counts]) -> DataRefused:
     day, counts = min(over.items())
-    rules = ", ".join(f"{rule} {n}" for rule, n in counts.refused.most_common())
+    by_rule = {rule: n for rule, n in counts.refused.most_common() if rule != "day"}
     more = f" and {len(over) - 1} more days" if len(over) > 1 else ""
+    limit = f"more than max_refused {data_set.clean.max_refused:.0%}"
     return DataRefused(
-        f"{data_set.name}: {sum(counts.refused.values())} of {counts.parsed} records of {day}{more} are refused "
-        f"({rules}); more than max_refused {data_set.clean.max_refused:.0%}, so the day was not written. "
-        f"Example: {counts.example}",
+        f"{data_set.name}: {sum(by_rule.values())} of {counts.parsed} records of {day}{more} are refused "
+        f"({', '.join(f'{rule} {n}' for rule, n in by_rule.items())}); "
+        f"{'a rule of the contract fails the day' if counts.failing else limit}, so the day was not written. "
+        f"Example: {counts.failing or counts.example}",
         where=f"bronze/{data_set.name}",
         fix="deliver the day again, or change the contract or clean.max_refused in the data set",
     )

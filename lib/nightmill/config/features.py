@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from nightmill.config.values import Options
+from nightmill.config.values import Options, one_key
 
 
 class Columns(Options):
@@ -45,21 +45,7 @@ class NetworkMean(Options):
     """Column of the series."""
 
 
-_KINDS = ("columns", "calendar", "neighbours", "network_mean")
-
-
-def _one_key(value: Any) -> Any:
-    if not isinstance(value, dict) or "kind" in value:
-        return value
-    if len(value) != 1:
-        raise ValueError("a feature is one kind and its options, as in - calendar: [minute_of_week]")
-    ((kind, options),) = value.items()
-    if isinstance(options, dict):
-        return {"kind": kind, **options}
-    return {"kind": kind, "of": options}
-
-
 Feature = Annotated[
     Annotated[Columns | Calendar | Neighbours | NetworkMean, Field(discriminator="kind")],
-    BeforeValidator(_one_key),
+    BeforeValidator(one_key("a feature", "- calendar: [minute_of_week]")),
 ]

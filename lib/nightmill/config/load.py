@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from nightmill.config.check import check_data_set
 from nightmill.config.dataset import DataSet
 from nightmill.config.document import Document, read
 from nightmill.config.environment import Environment
@@ -117,7 +118,9 @@ class Configuration:
             raise ConfigError("a file's name is its place", where=where, fix="remove the key 'name'")
         document.data["name"] = name
         checked = document.check(model)
-        if model is UseCase:
+        if isinstance(checked, DataSet):
+            check_data_set(checked, document)
+        else:
             self.documents[name] = document
         return checked
 

@@ -17,9 +17,10 @@ from pydantic.fields import FieldInfo
 from nightmill.config.dataset import DataSet
 from nightmill.config.environment import Environment
 from nightmill.config.usecase import Input, UseCase
-from nightmill.config.values import format_duration, parse_duration, parse_fraction
+from nightmill.config.values import format_duration, parse_duration, parse_fraction, parse_step
 
 ROOT = Path(__file__).parents[3]
+_LISTS = ("features", "rules", "filters")
 HIDDEN = ("name", "kind")
 COMMAND = "python -m nightmill.config.reference"
 _HEAD = f"""# Configuration reference
@@ -119,7 +120,7 @@ def _nested(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     elif _is_union(annotation):
         members = [member for member in map(_plain, get_args(annotation)) if member is not type(None)]
         for member in members:
-            step = f" ({_tag(member)})" if len(members) > 1 else ""
+            step = f" ({_tag(member)})" if len(members) > 1 and isinstance(member, type) else ""
             yield from ((step + deeper, model) for deeper, model in _nested(member))
 
 
@@ -136,8 +137,12 @@ def _short_form(path: str, model: type[BaseModel]) -> str:
     if "kind" not in model.model_fields:
         return ""
     tag, needed = _tag(model), [name for name, field in _fields(model) if field.is_required()]
+    dash = "- " if path.split(" ")[0].split(".")[-1] in _LISTS else ""
+    if not needed:
+        return f"Written `{dash}{tag}`."
     long = ", ".join(f"{name}: …" for name in needed)
-    return f"Written `- {tag}: {{{long}}}`" + (f", or for short `- {tag}: …`." if needed == ["of"] else ".")
+    short = f", or for short `{dash}{tag}: …`." if needed in (["of"], ["that"]) else "."
+    return f"Written `{dash}{tag}: {{{long}}}`" + short
 
 
 def _value(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
@@ -147,6 +152,8 @@ def _value(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     parsers = [item.func for item in metadata if isinstance(item, BeforeValidator)]
     if parse_duration in parsers:
         return "duration"
+    if any(getattr(item, "func", None) is parse_step for item in metadata):
+        return "duration, or months as `1 month`"
     if parse_fraction in parsers:
         return "share"
     arguments = get_args(annotation)

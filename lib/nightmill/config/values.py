@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -32,11 +33,35 @@ def parse_duration(value: Any) -> timedelta:
 
 def format_duration(value: timedelta) -> str:
     """timedelta -> the shortest exact `5 min`."""
+    if isinstance(value, Months):
+        return f"{value.count} month" + ("s" if value.count > 1 else "")
     seconds = value.total_seconds()
     for unit in ("w", "d", "h", "min", "s"):
         if seconds % _SECONDS[unit] == 0:
             return f"{int(seconds // _SECONDS[unit])} {unit}"
     return f"{round(seconds * 1000)} ms"
+
+
+class Months(timedelta):
+    """A step of calendar months, which have no fixed length; as a duration it is the mean one of 30.4375 days."""
+
+    count: int
+
+    def __new__(cls, count: int) -> Months:
+        made = super().__new__(cls, days=30.4375 * count)
+        made.count = count
+        return made
+
+    def __reduce__(self) -> tuple[type[Months], tuple[int]]:
+        return Months, (self.count,)
+
+
+def parse_step(value: Any) -> timedelta:
+    """`5 min` or `1 month`."""
+    found = re.fullmatch(r"\s*(\d+)\s*months?\s*", str(value))
+    if found and int(found[1]) > 0:
+        return Months(int(found[1]))
+    return value if isinstance(value, timedelta) else parse_duration(value)
 
 
 def parse_fraction(value: Any) -> float:
@@ -57,4 +82,29 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "description": "number and unit: ms, s, min, h, d, w"}),
 ]
+Step = Annotated[
+    timedelta,
+    PlainSerializer(format_duration, return_type=str),
+    PlainValidator(parse_step),
+    WithJsonSchema({"type": "string", "description": "number and unit: ms, s, min, h, d, w, month"}),
+]
+"""A duration, or calendar months."""
 Fraction = Annotated[float, BeforeValidator(parse_fraction)]
+
+
+def one_key(what: str, example: str, short: str = "of") -> Callable[[Any], Any]:
+    """Reads `- kind: {options}` and for short `- kind: value` or `kind`; `short` names the option that a value is."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        if not isinstance(value, dict) or "kind" in value:
+            return value
+        if len(value) != 1:
+            raise ValueError(f"{what} is one kind and its options, as in {example}")
+        ((kind, options),) = value.items()
+        if options is None:
+            return {"kind": kind}
+        return {"kind": kind, **options} if isinstance(options, dict) else {"kind": kind, short: options}
+
+    return read

@@ -6,12 +6,14 @@ import codecs
 import hashlib
 import logging
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from nightmill.config import DataSet
@@ -34,13 +36,13 @@ class RawFile:
     """SHA-256 of its bytes."""
     day: date
     """Day of the drop."""
-    undecodable: str = ""
-    """Why its bytes are no text in the data set's encoding; empty where they are."""
+    damaged: str = ""
+    """Why its bytes cannot be unpacked, or are no text in the data set's encoding; empty where all is well."""
 
 
 def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
     """The files of these days' drops; raises DataRefused where there is none at all, and logs the days without."""
-    if "{day}" not in data_set.source.path:
+    if not data_set.source.by_day:
         return find(data_set, raw, max(days))
     found: list[RawFile] = []
     without: dict[date, DataRefused] = {}
@@ -72,15 +74,15 @@ def find(data_set: DataSet, raw: str, day: date) -> list[RawFile]:
         raise DataRefused(
             f"no drop of {data_set.name}: no file matches {pattern}",
             where=f"{raw}/{pattern}",
-            fix="check --raw and --day" if "{day}" in data_set.source.path else "check --raw",
+            fix="check --raw and --day" if data_set.source.by_day else "check --raw",
         )
     scheme = raw.split("://", 1)[0] + "://" if "://" in raw else "file://"
-    encoding = data_set.source.encoding if data_set.source.format == "csv" else None
+    encoding = data_set.source.encoding if data_set.source.is_text else None
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(lambda info: _examined(filesystem, info.path, encoding), matching)
         return [
-            RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, day, undecodable)
-            for info, (digest, undecodable) in zip(matching, found, strict=True)
+            RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, day, damaged)
+            for info, (digest, damaged) in zip(matching, found, strict=True)
         ]
 
 
@@ -121,27 +123,44 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _examined(filesystem: pafs.FileSystem, path: str, encoding: str | None) -> tuple[str, str]:
-    """Hash of a file, and why it is no text in that encoding: Spark would put � for what it cannot decode."""
-    digest, reason, offset = hashlib.sha256(), "", 0
-    decoder = codecs.getincrementaldecoder(encoding)() if encoding else None
+    """Hash of a file, and what is wrong with it: Spark would put � for what it cannot decode."""
     try:
-        with filesystem.open_input_stream(path) as stream:
-            chunk = stream.read(_CHUNK)
-            while chunk:
+        with filesystem.open_input_stream(path, compression=None) as stream:
+            digest = hashlib.sha256()
+            for chunk in _chunks(stream):
                 digest.update(chunk)
-                following = stream.read(_CHUNK)
-                try:
-                    if decoder and not reason:
-                        decoder.decode(chunk, final=not following)
-                except UnicodeDecodeError as error:
-                    reason = f"not {encoding}: {error.reason} near byte {offset + error.start}"
-                offset, chunk = offset + len(chunk), following
+        return digest.hexdigest(), _damage(filesystem, path, encoding) if encoding else ""
     except PermissionError:
         raise MachineError("no right to read a raw file", where=path, fix="grant read access") from None
-    return digest.hexdigest(), reason
+
+
+def _damage(filesystem: pafs.FileSystem, path: str, encoding: str) -> str:
+    """Why a file cannot be unpacked, or is no text in that encoding; .gz and its like are unpacked by their ending."""
+    decoder, offset = codecs.getincrementaldecoder(encoding)(), 0
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            for chunk in _chunks(stream):
+                decoder.decode(chunk)
+                offset += len(chunk)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        return f"not {encoding}: {error.reason} near byte {offset + error.start}"
+    except PermissionError:
+        raise
+    except OSError as error:
+        return f"cannot be unpacked: {str(error).splitlines()[0]}"
+    return ""
+
+
+def _chunks(stream: pa.NativeFile) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK):
+        yield chunk
 
 
 def name_groups(pattern: str, name: str) -> dict[str, str] | None:
-    """The named groups of a regular expression over the file's own name, None where it does not match."""
-    found = re.search(pattern, name.rsplit("/", 1)[-1])
+    """The named groups of a regular expression over the file's own name, or with a slash in it over its whole path.
+
+    None where it does not match.
+    """
+    found = re.search(pattern, name if "/" in pattern else name.rsplit("/", 1)[-1])
     return {key: value or "" for key, value in found.groupdict().items()} if found else None

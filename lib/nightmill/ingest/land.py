@@ -14,11 +14,15 @@ from pyspark.sql.types import DateType, StringType, StructField, StructType
 from nightmill.config import DataSet
 from nightmill.errors import DataRefused, MachineError, WorkFailed
 from nightmill.ingest.drop import RawFile, find_days, name_groups
-from nightmill.ingest.parquet import held_types
-from nightmill.ingest.read import CORRUPT, Groups, frame, layouts, no_records
+from nightmill.ingest.layout import Groups, Refusal, layouts
+from nightmill.ingest.parquet import Types, held_types
+from nightmill.ingest.parse import UNREADABLE
+from nightmill.ingest.protect import protected, require_key
+from nightmill.ingest.pull import pull
+from nightmill.ingest.read import CORRUPT, frame, no_records
 from nightmill.lake.contract import record_day
 from nightmill.lake.faults import translate, translated
-from nightmill.lake.quarantine import refuse_files
+from nightmill.lake.quarantine import refuse_files, release_files
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 from nightmill.lake.writes import partition_by_day, read, replace
@@ -46,55 +50,136 @@ class Landed:
     version: int | None = None
 
 
+@dataclass
+class _Drop:
+    """What is new in a drop."""
+
+    files: list[RawFile]
+    """Files that have not landed before with this content."""
+    groups: Groups
+    refused: dict[str, Refusal]
+    records: int = 0
+    pulled: DataFrame | None = None
+    """The rows of a table that was asked; None where they lie in files."""
+
+    @property
+    def good(self) -> list[RawFile]:
+        """Files with records that can land."""
+        return [file for group in self.groups.values() for file in group]
+
+
 def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: str, days: list[date]) -> Landed:
     """Lands the drops of these days; files that landed before are skipped, a known name with new content replaces.
 
     Raises DataRefused where there is no drop, or where no file of it can be read.
     """
+    require_key(data_set)
     result = Landed(data_set.name, days)
     bronze = lake.table("bronze", data_set.name)
-    files = find_days(data_set, raw, days)
     known = _known(bronze)
-    fresh = [f for f in _once(files) if f.hash not in known.values()]
-    result.known = len(files) - len(fresh)
+    held = held_types(pa.schema(bronze.delta().schema().to_arrow())) if bronze.exists() else {}
     result.version = bronze.version()
-    if not fresh:
-        log.info("%s: all %d files of the drop had landed before", data_set.name, len(files))
+    if data_set.source.is_pulled:
+        drop = _pulled(spark, data_set, raw, days, known, held, result)
+    else:
+        drop = _found(spark, data_set, raw, days, known, held, result)
+    if not drop.files:
+        log.info("%s: all %d files of the drop had landed before", data_set.name, result.known)
         return result
-    typed = data_set.source.format == "parquet" and bronze.exists()
-    held = held_types(pa.schema(bronze.delta().schema().to_arrow())) if typed else {}
-    groups, result.refused = layouts(data_set, fresh, held)
-    if not groups and not result.refused and not data_set.source.may_be_empty:
-        raise DataRefused(
-            f"the drop of {data_set.name} is empty", where=f"{raw}/{fresh[0].name}", fix="deliver the drop again"
-        )
-    records, groups = _count(spark, data_set, groups, result.refused)
+    try:
+        _write(spark, lake, step, data_set, bronze, raw, known, drop, result)
+    finally:
+        if drop.pulled is not None:
+            drop.pulled.unpersist()
+    return result
+
+
+def _pulled(
+    spark: SparkSession,
+    data_set: DataSet,
+    raw: str,
+    days: list[date],
+    known: dict[str, str],
+    held: Types,
+    result: Landed,
+) -> _Drop:
+    """What a table has for these days; each day counts as one file, known by its content."""
+    drop = _Drop([], {}, {})
+    for day in days if data_set.source.by_day else [max(days)]:
+        rows, file, layout, records = pull(spark, data_set, raw, day, held)
+        if known.get(file.name) == file.hash:
+            rows.unpersist()
+            result.known += 1
+            continue
+        drop.files.append(file)
+        if records:
+            drop.groups.setdefault(layout, []).append(file)
+            drop.pulled = rows if drop.pulled is None else drop.pulled.unionByName(rows, allowMissingColumns=True)
+        drop.records += records
+    return drop
+
+
+def _found(
+    spark: SparkSession,
+    data_set: DataSet,
+    raw: str,
+    days: list[date],
+    known: dict[str, str],
+    held: Types,
+    result: Landed,
+) -> _Drop:
+    """The new files of these days' drops."""
+    files = find_days(data_set, raw, days)
+    hashes = set(known.values())
+    fresh = [f for f in _once(files) if f.hash not in hashes]
+    result.known = len(files) - len(fresh)
+    drop = _Drop(fresh, {}, {})
+    if fresh:
+        drop.groups, drop.refused = layouts(spark, data_set, fresh, held)
+        drop.records, drop.groups = _count(spark, data_set, drop.groups, drop.refused)
+    return drop
+
+
+def _write(
+    spark: SparkSession,
+    lake: Lake,
+    step: Step,
+    data_set: DataSet,
+    bronze: Table,
+    raw: str,
+    known: dict[str, str],
+    drop: _Drop,
+    result: Landed,
+) -> None:
+    """Refused files go into quarantine, the records of the others into bronze, in one commit."""
+    result.refused = {name: refusal.reason for name, refusal in drop.refused.items()}
     for name, why in result.refused.items():
         log.warning("%s: %s is refused: %s", data_set.name, name, why)
-    if result.refused:
-        refuse_files(lake, step, data_set.name, [f for f in fresh if f.name in result.refused], result.refused)
-    good = [file for group in groups.values() for file in group]
-    if not good and result.refused and result.known:
-        return result  # the drop's good files had landed before
-    if not good and result.refused:
+    if drop.refused:
+        refuse_files(lake, step, data_set.name, [f for f in drop.files if f.name in drop.refused], drop.refused)
+    good, first = drop.good, drop.files[0].name
+    where = first if data_set.source.is_pulled else f"{raw}/{first}"
+    if not good and drop.refused and result.known:
+        return  # the drop's good files had landed before
+    if not good and drop.refused:
         name, why = next(iter(result.refused.items()))
         raise DataRefused(
             f"no file of the drop of {data_set.name} can be read: {why}",
             where=f"{raw}/{name}",
             fix="deliver the drop again, or change the data set's source and contract",
         )
-    emptied = [f.name for f in fresh if f.name in known and f.name not in result.refused and f not in good]
-    if records == 0 and not data_set.source.may_be_empty:
-        raise DataRefused(
-            f"the drop of {data_set.name} holds no record", where=f"{raw}/{fresh[0].name}", fix="deliver the drop again"
-        )
-    result.files, result.records = len(good), records
+    if not drop.records and not data_set.source.may_be_empty:
+        what = "holds no record" if good else "is empty"
+        raise DataRefused(f"the drop of {data_set.name} {what}", where=where, fix="deliver the drop again")
+    emptied = [f.name for f in drop.files if f.name in known and f.name not in drop.refused and f not in good]
+    result.files, result.records = len(good), drop.records
     result.corrected = sum(file.name in known for file in good) + len(emptied)
-    if records == 0 and not result.corrected and bronze.exists():
-        return result  # of rare events there was none
+    if not drop.records and not result.corrected and bronze.exists():
+        return  # of rare events there was none
     # a file that was corrected to nothing takes its records back; a first drop without events makes an empty table
     if good:
-        rows = _with_origin(spark, data_set, frame(spark, data_set, groups), good)
+        rows = drop.pulled if drop.pulled is not None else _readable(frame(spark, data_set, drop.groups))
+        rows = _with_origin(spark, data_set, protected(data_set, rows), good)
     elif bronze.exists():
         rows = read(spark, bronze).where(F.lit(False))
     else:
@@ -107,11 +192,11 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
         step.note(files=len(good)),
         step.lease,
         none_yet=not result.corrected,
-        partition_by_day=partition_by_day(records, len({f.day for f in good})),
+        partition_by_day=partition_by_day(drop.records, len({f.day for f in good})),
         merge_schema=True,
     )
     step.wrote(bronze, result.version)
-    return result
+    release_files(lake, step, data_set.name, good)
 
 
 def _known(bronze: Table) -> dict[str, str]:
@@ -131,12 +216,14 @@ def _once(files: list[RawFile]) -> list[RawFile]:
     return list({file.hash: file for file in reversed(files)}.values())[::-1]
 
 
-def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict[str, str]) -> tuple[int, Groups]:
+def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict[str, Refusal]) -> tuple[int, Groups]:
     """Reads everything once; where that fails, file by file, so that one bad file does not stop the others."""
     if not groups:
         return 0, groups
     try:
-        return _records(frame(spark, data_set, groups)), groups
+        whole = frame(spark, data_set, groups)
+        groups = _without_unreadable(whole, groups, refused)
+        return (_records(_readable(whole)) if groups else 0), groups
     except Exception:
         log.info("%s: reading the drop file by file", data_set.name)
     total = 0
@@ -149,8 +236,28 @@ def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict
             except Exception as error:
                 if isinstance(translate(error, file.name), WorkFailed | MachineError):
                     raise
-                refused[file.name] = f"cannot be read to its end: {_cause(error)}"
+                refused[file.name] = Refusal("unreadable_file", f"cannot be read to its end: {_cause(error)}")
     return total, good
+
+
+def _without_unreadable(rows: DataFrame, groups: Groups, refused: dict[str, Refusal]) -> Groups:
+    """The groups without the files that a parser could not read."""
+    if UNREADABLE not in rows.columns:
+        return groups
+    found = rows.where(F.col(UNREADABLE).isNotNull()).select("_path", UNREADABLE).collect()
+    reasons = {row["_path"]: row[UNREADABLE] for row in found}
+    good: Groups = {}
+    for layout, files in groups.items():
+        for file in files:
+            if file.uri in reasons:
+                refused[file.name] = Refusal("unreadable_file", reasons[file.uri])
+            else:
+                good.setdefault(layout, []).append(file)
+    return good
+
+
+def _readable(rows: DataFrame) -> DataFrame:
+    return rows.where(F.col(UNREADABLE).isNull()).drop(UNREADABLE) if UNREADABLE in rows.columns else rows
 
 
 def _cause(error: Exception) -> str:
@@ -188,7 +295,7 @@ def _with_origin(spark: SparkSession, data_set: DataSet, rows: DataFrame, files:
     )
     if CORRUPT not in joined.columns:
         joined = joined.withColumn(CORRUPT, F.lit(None).cast("string"))
-    return joined.withColumn("_record_day", record_day(data_set))
+    return joined.withColumn("_record_day", record_day(data_set, joined.columns))
 
 
 def _quoted(text: str) -> str:

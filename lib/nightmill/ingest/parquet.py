@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightmill.config import DataSet
-from nightmill.config.dataset import landed_name
+from nightmill.config.source import landed_name
 from nightmill.errors import DataRefused
 from nightmill.ingest.drop import RawFile, opened
 

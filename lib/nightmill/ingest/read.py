@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-from collections import defaultdict
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -14,64 +10,20 @@ from pyspark.sql.types import StringType, StructField, StructType
 from pyspark.sql.window import Window
 
 from nightmill.config import DataSet
-from nightmill.config.dataset import landed_name
-from nightmill.errors import DataRefused
-from nightmill.ingest.drop import RawFile, first_line, name_groups
-from nightmill.ingest.parquet import Types, landed_types, other_type, read_schema, usual_types
+from nightmill.ingest import documents, parse
+from nightmill.ingest.documents import file_path
+from nightmill.ingest.drop import RawFile
+from nightmill.ingest.layout import Groups, Layout
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 CORRUPT = "_corrupt"
-"""Text of a csv record that has more or fewer fields than its header."""
-_FORBIDDEN = str.maketrans({c: "_" for c in " ,;{}()\n\t="})
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What files must share to be read together."""
-
-    columns: tuple[str, ...]
-    """Names with which they land, in the file's order."""
-    types: tuple[str, ...] = ()
-    """Types in Parquet files, as written there."""
-    landed: tuple[str, ...] = ()
-    """Types with which columns of Parquet files land."""
-
-    @property
-    def landed_types(self) -> dict[str, str]:
-        """The same by column; empty for text, which lands as text."""
-        return dict(zip(self.columns, self.landed))
-
-
-Groups = dict[Layout, list[RawFile]]
-
-
-def layouts(data_set: DataSet, files: list[RawFile], held: Types) -> tuple[Groups, dict[str, str]]:
-    """Files grouped by their layout, and the reason for each file that cannot land; `held` are bronze's types."""
-    groups: Groups = defaultdict(list)
-    bad: dict[str, str] = {}
-    found: dict[str, tuple[RawFile, Layout]] = {}
-    for file in files:
-        try:
-            layout = _layout(data_set, file)
-            _require(data_set, layout.columns, file)
-        except DataRefused as error:
-            bad[file.name] = error.what
-            continue
-        if layout.columns:
-            found[file.name] = file, layout
-    usual = usual_types([layout.landed_types for _, layout in found.values()], held)
-    for file, layout in found.values():
-        if why := other_type(layout.landed_types, usual):
-            bad[file.name] = why
-        else:
-            groups[layout].append(file)
-    return groups, bad
+"""Text of a record that has more or fewer fields than its header, or is no JSON object."""
 
 
 def frame(spark: SparkSession, data_set: DataSet, groups: Groups) -> DataFrame:
-    """All records of the files, with `_path`, `_corrupt` (csv) and the columns that file names and numbers give."""
+    """All records of the files, with `_path`, `_corrupt` (text) and the columns that numbers and constants give."""
     parts = [_read(spark, data_set, layout, files) for layout, files in groups.items()]
     union = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
     for name, text in data_set.source.constants.items():
@@ -83,70 +35,21 @@ def no_records(spark: SparkSession, data_set: DataSet) -> DataFrame:
     """What `frame` returns for files without records, and without names of columns."""
     numbers = {"float": "double", "int": "bigint"} if data_set.source.format == "parquet" else {}
     types = {
-        name: numbers.get(data_set.contract.column(name).type, "string") for name in sorted(data_set.contract.recorded)
+        raws[0].split(".")[0] if data_set.source.format == "json" else raws[0]: numbers.get(
+            data_set.contract.column(name).type, "string"
+        )
+        for name, raws in sorted(data_set.recorded.items())
     }
     columns = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
     return spark.createDataFrame([], f"{columns}, _path string")
 
 
-def _layout(data_set: DataSet, file: RawFile) -> Layout:
-    source = data_set.source
-    if file.undecodable:
-        raise DataRefused(file.undecodable, where=file.name)
-    if source.format == "parquet":
-        schema = read_schema(file)
-        landed = landed_types(data_set, schema)
-        return Layout(tuple(landed), tuple(str(field.type) for field in schema), tuple(landed.values()))
-    line = first_line(file, source.encoding)
-    fields = _split(line, source.separator)
-    if not any(field.strip() for field in fields):
-        return Layout(())
-    if source.header:
-        names = [landed_name(field.strip().translate(_FORBIDDEN)) for field in fields]
-        doubled = sorted({n for n in names if names.count(n) > 1 or not n})
-        if doubled:
-            raise DataRefused(f"header names column '{doubled[0]}' twice or not at all", where=file.name)
-        return Layout(tuple(names))
-    if source.columns is None:
-        return Layout(tuple(str(position) for position in range(1, len(fields) + 1)))
-    if len(fields) != len(source.columns):
-        raise DataRefused(
-            f"the first record has {len(fields)} fields, the data set names {len(source.columns)} columns",
-            where=file.name,
-        )
-    return Layout(tuple(source.columns))
-
-
-def _split(line: str, separator: str) -> list[str]:
-    if separator == "whitespace":
-        return line.split()
-    return next(csv.reader([line], delimiter=separator), [])
-
-
-def _require(data_set: DataSet, columns: tuple[str, ...], file: RawFile) -> None:
-    """Every column of the contract must come from the file, its name, its record numbers or a constant."""
-    if not columns:
-        return
-    source, contract = data_set.source, data_set.contract
-    given = {*columns, *source.constants}
-    if source.row_number:
-        given.add(source.row_number)
-    if source.file_name:
-        groups = name_groups(source.file_name, file.name)
-        if groups is None:
-            raise DataRefused(f"the file's name does not match {source.file_name}", where=file.name)
-        given |= groups.keys()
-    if source.wide:
-        given |= {source.wide.entity, source.wide.value, *([source.wide.position] if source.wide.position else [])}
-    wanted = contract.recorded
-    for name in sorted(wanted - given):
-        near = difflib.get_close_matches(name, [c for c in columns if c not in wanted], 1, 0.6)
-        hint = f"; it has '{near[0]}'" if near else ""
-        raise DataRefused(f"column '{name}' is missing{hint}", where=file.name)
-
-
 def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[RawFile]) -> DataFrame:
     source, paths, columns = data_set.source, [file.uri for file in files], list(layout.columns)
+    if source.format == "json":
+        return documents.read(spark, data_set, layout.written, columns, files)
+    if source.parser is not None:
+        return parse.read(spark, source.parser, {file.uri: file.name for file in files}, files)
     if source.format == "parquet":
         read = spark.read.parquet(*paths).toDF(*columns)
         numbers = {name: kind for name, kind in layout.landed_types.items() if kind in ("bigint", "double")}
@@ -168,8 +71,7 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
             .csv(paths)
         )
     kept = [F.col(f"`{name}`") for name in read.columns]
-    path = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
-    read = read.select(*kept, F.regexp_replace(path, "^file:/+", "file:///").alias("_path"), *_position(data_set))
+    read = read.select(*kept, file_path().alias("_path"), *_position(data_set))
     return _number(read, data_set) if source.row_number else read
 
 
@@ -181,7 +83,7 @@ def _whitespace(spark: SparkSession, columns: list[str], paths: list[str], encod
     return text.select(*named, F.when(~fits, F.col("value")).alias(CORRUPT))
 
 
-def _position(data_set: DataSet) -> list:
+def _position(data_set: DataSet) -> list[Column]:
     if not data_set.source.row_number:
         return []
     return [F.col("_metadata.file_block_start").alias("_block"), F.monotonically_increasing_id().alias("_order")]

@@ -1,12 +1,14 @@
-"""A data set's contract as Spark expressions: the time of a raw record, its UTC copy and its local day."""
+"""A data set's contract as Spark expressions: raw values, the time of a raw record, its UTC copy and its local day."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from nightmill.config import DataSet
+from nightmill.config import DataSet, Time
+from nightmill.config.values import Months
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -14,38 +16,85 @@ if TYPE_CHECKING:
 TIMELESS = date(1970, 1, 1)
 """The day of every row of a static table."""
 _OFFSET = r"\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
+_SHIFTS = ("30 MINUTES", "60 MINUTES")
+"""How far autumn sets clocks back."""
 
 
-def utc_time(data_set: DataSet) -> Column:
+def raw_value(data_set: DataSet, raws: tuple[str, ...], columns: Collection[str]) -> Column:
+    """What a record has under the first of these bronze names that it has; null of type text where there is none.
+
+    `columns` are those of the frame; in json a name may be a path into a column.
+    """
+    from pyspark.sql import functions as F
+
+    found = []
+    for raw in raws:
+        top, _, inside = raw.partition(".")
+        if raw in columns:
+            found.append(F.col(f"`{raw}`"))
+        elif inside and top in columns and data_set.source.format == "json":
+            found.append(F.get_json_object(F.col(f"`{top}`"), f"$.{inside}"))
+    if not found:
+        return F.lit(None).cast("string")
+    return found[0] if len(found) == 1 else F.coalesce(*found)
+
+
+def present(data_set: DataSet, value: Column) -> Column:
+    """A raw value as trimmed text, null where it is empty or one of the texts that mean missing."""
+    from pyspark.sql import functions as F
+
+    text = F.trim(value.cast("string"))
+    return F.when(~text.isin(["", *data_set.source.missing]), text)
+
+
+def shown_time(data_set: DataSet, columns: Collection[str]) -> Column:
+    """The raw time as text, for messages."""
+    from pyspark.sql import functions as F
+
+    time = data_set.contract.time
+    assert time is not None
+    if time.parts:
+        return F.concat_ws(" ", *[raw_value(data_set, (raw,), columns).cast("string") for raw in time.told_by])
+    return raw_value(data_set, time.told_by, columns).cast("string")
+
+
+def utc_time(data_set: DataSet, columns: Collection[str]) -> Column:
     """`ts` (UTC timestamp) of a raw record; null where its time cannot be read, or where the clock skips it in spring.
 
-    Expects raw columns by name. A time with an offset, or of a type that means UTC, is that instant; without one it is
-    local in the contract's zone. Of an hour that the clock repeats in autumn, local times mean the first.
+    A time with an offset, or of a type that means UTC, is that instant; without one it is local in the contract's
+    zone. Of an hour that the clock repeats in autumn, local times mean the first.
     """
     from pyspark.sql import functions as F
 
     time = data_set.contract.time
     assert time is not None
-    if time.index is not None and time.start is not None:
-        start = time.start if time.start.tzinfo else time.start.replace(tzinfo=ZoneInfo(time.zone))
-        every = round(time.every.total_seconds() * 1_000_000)
-        index = F.expr(f"try_cast(`{time.index}` AS BIGINT)")
-        micros = F.lit(round(start.timestamp() * 1_000_000)) + (index - 1) * F.lit(every)
-        return F.timestamp_micros(micros)
-    column = F.col(f"`{time.column}`")
+    if time.index is not None:
+        return _counted(data_set, time, columns)
+    if time.parts is not None:
+        return _utc(time, _step_begin(time, _of_parts(data_set, time, columns)))
+    value = raw_value(data_set, time.told_by, columns)
     if time.format:
-        local = F.try_to_timestamp(column.cast("string"), F.lit(time.format))
-    else:
-        local = F.expr(f"try_cast(`{time.column}` AS TIMESTAMP)")
+        local = F.try_to_timestamp(F.trim(value.cast("string")), F.lit(time.format))
+        return _utc(time, _step_begin(time, local))
+    text = F.trim(value.cast("string"))
+    typed = F.typeof(value).isin("timestamp", "timestamp_ntz")
+    local = F.when(typed, value.try_cast("timestamp")).otherwise(text.try_cast("timestamp"))
     if time.zone == "UTC":
-        return local
-    utc = F.to_utc_timestamp(local, time.zone)
-    there = F.when(F.from_utc_timestamp(utc, time.zone) == local, utc)
-    if time.format:
-        return there
+        return _step_begin(time, local)
     # a time that says its own offset, in text or by its type, needs no zone
-    said = (F.typeof(column) == "timestamp") | F.coalesce(column.cast("string").rlike(_OFFSET), F.lit(False))
-    return F.when(said, local).otherwise(there)
+    said = (F.typeof(value) == "timestamp") | F.coalesce(text.rlike(_OFFSET), F.lit(False))
+    return F.when(said, _step_begin(time, local)).otherwise(_utc(time, _step_begin(time, local)))
+
+
+def second_pass(data_set: DataSet, ts: Column) -> Column:
+    """The later of the two instants that a local time means, null where the clock does not repeat it."""
+    from pyspark.sql import functions as F
+
+    time = data_set.contract.time
+    assert time is not None
+    local = F.from_utc_timestamp(ts, time.zone)
+    later = [ts + F.expr(f"INTERVAL {shift}") for shift in _SHIFTS]
+    return F.coalesce(*[F.when(F.from_utc_timestamp(one, time.zone) == local, one) for one in later])
 
 
 def local_day(data_set: DataSet, ts: Column) -> Column:
@@ -56,13 +105,13 @@ def local_day(data_set: DataSet, ts: Column) -> Column:
     return F.to_date(F.from_utc_timestamp(ts, data_set.contract.time.zone))
 
 
-def record_day(data_set: DataSet) -> Column:
+def record_day(data_set: DataSet, columns: Collection[str]) -> Column:
     """The silver day that a bronze record belongs to: its local day, or its drop's where its time cannot be true."""
     from pyspark.sql import functions as F
 
     if data_set.contract.time is None:
         return F.lit(TIMELESS)
-    ts = utc_time(data_set)
+    ts = utc_time(data_set, columns)
     return F.coalesce(F.when(~after_drop(data_set, ts), local_day(data_set, ts)), F.col("_drop_day"))
 
 
@@ -73,6 +122,71 @@ def after_drop(data_set: DataSet, ts: Column) -> Column:
     """
     from pyspark.sql import functions as F
 
-    if "{day}" not in data_set.source.path:
+    if not data_set.source.by_day:
         return F.lit(False)
     return local_day(data_set, ts) > F.date_add("_drop_day", 1)
+
+
+def _utc(time: Time, local: Column) -> Column:
+    from pyspark.sql import functions as F
+
+    if time.zone == "UTC":
+        return local
+    utc = F.to_utc_timestamp(local, time.zone)
+    return F.when(F.from_utc_timestamp(utc, time.zone) == local, utc)
+
+
+def _step_begin(time: Time, stamp: Column) -> Column:
+    """The begin of the step that a stamp names, as local time."""
+    from pyspark.sql import functions as F
+
+    if time.stamp == "begin":
+        return stamp
+    if time.midnight == "same_day":
+        stamp = F.when(F.date_trunc("day", stamp) == stamp, stamp + F.expr("INTERVAL 1 DAY")).otherwise(stamp)
+    if isinstance(time.every, Months):
+        return F.add_months(stamp, -time.every.count).cast("timestamp")
+    return stamp - F.expr(f"INTERVAL {round(time.every.total_seconds() * 1000)} MILLISECONDS")
+
+
+def _of_parts(data_set: DataSet, time: Time, columns: Collection[str]) -> Column:
+    """Local time out of its parts, null where one of them is none."""
+    from pyspark.sql import functions as F
+
+    assert time.parts is not None
+    text = {part: present(data_set, raw_value(data_set, (raw,), columns)) for part, raw in time.parts.named.items()}
+    whole = {part: value.try_cast("int") for part, value in text.items() if part not in ("date", "second")}
+    if "date" in text:
+        date_ = text["date"].try_cast("date")
+        whole |= {"year": F.year(date_), "month": F.month(date_), "day": F.day(date_)}
+    default = {"month": 1, "day": 1, "hour": 0, "minute": 0}
+    names = ("year", "month", "day", "hour", "minute")
+    year, month, day, hour, minute = (whole.get(part, F.lit(default.get(part))) for part in names)
+    seconds = text["second"].try_cast("decimal(8,6)") if "second" in text else F.lit(0).cast("decimal(8,6)")
+    return F.try_make_timestamp(year, month, day, hour, minute, seconds)
+
+
+def _counted(data_set: DataSet, time: Time, columns: Collection[str]) -> Column:
+    """start + (index - 1) * every."""
+    from pyspark.sql import functions as F
+
+    assert time.start is not None
+    steps = raw_value(data_set, time.told_by, columns).try_cast("bigint") - 1
+    start = time.start if time.start.tzinfo else time.start.replace(tzinfo=ZoneInfo(time.zone))
+    local = start.astimezone(ZoneInfo(time.zone)).replace(tzinfo=None)
+    if isinstance(time.every, Months):
+        first = F.lit(local.date())
+        return _utc(time, F.add_months(first, (steps * time.every.count).cast("int")).cast("timestamp"))
+    every = round(time.every.total_seconds() * 1_000_000)
+    if time.days == "all":
+        return F.timestamp_micros(F.lit(round(start.timestamp() * 1_000_000)) + steps * F.lit(every))
+    # the n-th working day after the Monday of the first week; the clock counts on through each local day
+    a_day = round(86_400_000_000 / every)
+    monday, begin = (
+        F.date_sub(F.lit(local.date()), local.weekday()),
+        local.hour * 3600 + local.minute * 60 + local.second,
+    )
+    nth = F.floor(steps / a_day) + local.weekday()
+    day = F.date_add(monday, (F.floor(nth / 5) * 7 + nth % 5).cast("int"))
+    micros = F.unix_micros(day.cast("timestamp")) + begin * 1_000_000 + (steps % a_day) * F.lit(every)
+    return _utc(time, F.timestamp_micros(micros))

@@ -6,6 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import write_deltalake
 
 from nightmill.lake.faults import translated
@@ -13,7 +14,7 @@ from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SCHEMA = pa.schema(
     [
@@ -31,6 +32,15 @@ SCHEMA = pa.schema(
 """`stage` is land for whole files, clean for records; `original` is the record as JSON of its bronze columns."""
 
 
+class Refused(Protocol):
+    """Why a file was refused."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
 class RefusedFile(Protocol):
     """What the quarantine notes of a file."""
 
@@ -42,15 +52,17 @@ class RefusedFile(Protocol):
     def day(self) -> date: ...
 
 
-def refuse_files(lake: Lake, step: Step, name: str, files: Sequence[RefusedFile], reasons: dict[str, str]) -> None:
+def refuse_files(
+    lake: Lake, step: Step, name: str, files: Sequence[RefusedFile], reasons: Mapping[str, Refused]
+) -> None:
     """Notes whole files that cannot be read; a rerun replaces their rows, so each stands once."""
     table = lake.table("quarantine", name)
     rows = [
         {
             "day": file.day,
             "stage": "land",
-            "rule": "unreadable_file",
-            "reason": reasons[file.name],
+            "rule": reasons[file.name].rule,
+            "reason": reasons[file.name].reason,
             "original": None,
             "_file": file.name,
             "_file_hash": file.hash,
@@ -64,11 +76,29 @@ def refuse_files(lake: Lake, step: Step, name: str, files: Sequence[RefusedFile]
     options: dict[str, Any] = {"storage_options": lake.storage_options or None}
     with translated(table.uri):
         if table.exists():
-            names = ", ".join("'" + file.name.replace("'", "''") + "'" for file in files)
-            condition = f"stage = 'land' AND _file IN ({names})"
+            condition = _whole_files(files)
             write_deltalake(table.uri, data, mode="overwrite", predicate=condition, **options)
         else:
             write_deltalake(table.uri, data, mode="append", **options)
     version = table.version()
     assert version is not None
     step.wrote(table, version)
+
+
+def release_files(lake: Lake, step: Step, name: str, files: Sequence[RefusedFile]) -> None:
+    """Takes whole files out that were refused before and have landed now."""
+    table = lake.table("quarantine", name)
+    if not files or not table.exists():
+        return
+    names = pc.field("_file").isin([file.name for file in files])
+    held = table.delta().to_pyarrow_dataset().count_rows(filter=(pc.field("stage") == "land") & names)
+    if held:
+        step.lease.verify()
+        with translated(table.uri):
+            table.delta().delete(_whole_files(files))
+        step.wrote(table, table.delta().version())
+
+
+def _whole_files(files: Sequence[RefusedFile]) -> str:
+    names = ", ".join("'" + file.name.replace("'", "''") + "'" for file in files)
+    return f"stage = 'land' AND _file IN ({names})"

@@ -57,6 +57,12 @@ class Step:
         """Appends to ops.metrics; each row has metric, value and what it is of."""
         append(self.lake, "metrics", [self._base() | {"event": _metric_event(row)} | row for row in rows])
 
+    def records(self, rows: list[dict[str, Any]]) -> None:
+        """Appends to ops.records what became of records; each row has day, file, fate, rule and their number."""
+        base = self._base()
+        named = [f"{row['day']} {row['file']} {row['fate']} {row['rule']}" for row in rows]
+        append(self.lake, "records", [base | {"event": event} | row for event, row in zip(named, rows)])
+
     def promotion(self, version: int, before: int | None, reason: str) -> None:
         """Appends to ops.promotions."""
         row = {"event": "promoted", "model_version": version, "replaced": before, "reason": reason}

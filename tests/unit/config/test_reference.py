@@ -28,11 +28,11 @@ def test_every_key_has_its_line_of_doc() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        "| `every` | duration | **required** | Regular step between rows of one entity;",
+        "| `every` | duration, or months as `1 month` | **required** | Regular step between rows of one entity;",
         "| `max_refused` | share | `20 %` | Above this share of refused records a day is refused whole. |",
         "| `epochs` | whole number above 0 | `30` | Passes over the training samples at most. |",
         "| `expires` | duration | `2 min` |",
-        "| `between` | [number, number] |  | Lowest and highest value allowed, both included. |",
+        "| `between` | [number, number] |  | Lowest and highest value allowed, both included, in `unit`. |",
         "| `from` | text | **required** | The data set, as in data/city/traffic. |",
     ],
 )

@@ -1,0 +1,126 @@
+"""What became of every record: parsed = accepted + refused + duplicates, by file, day and rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from nightmill.clean.gaps import FILLED
+from nightmill.clean.records import CHANGED, REFUSAL
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+WHOLE_DAY = "day"
+"""Rule of good records that are refused with their whole day."""
+Place = tuple[date, str]
+"""Day and file."""
+
+
+@dataclass
+class Counts:
+    """The records of one day: parsed = accepted + refused + duplicates."""
+
+    parsed: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Rule -> records, those dropped without a trace among them."""
+    changed: Counter[str] = field(default_factory=Counter)
+    """Column and rule, as in `speed stuck` -> accepted records with a changed value."""
+    filled: int = 0
+    """Rows that stand in gaps."""
+    failing: str = ""
+    """A rule that refuses the whole day, if one was broken."""
+    example: str = ""
+
+    @property
+    def refused_share(self) -> float:
+        """Share of parsed records that a rule refused."""
+        return sum(self.refused.values()) / self.parsed if self.parsed else 0.0
+
+    def add(self, other: Counts) -> None:
+        """Adds another day's or file's records."""
+        self.parsed += other.parsed
+        self.accepted += other.accepted
+        self.duplicates += other.duplicates
+        self.refused += other.refused
+        self.changed += other.changed
+        self.filled += other.filled
+        self.failing, self.example = self.failing or other.failing, self.example or other.example
+
+
+class Account:
+    """Counts by day and file, put together from what was read, refused and written."""
+
+    def __init__(self) -> None:
+        self.places: dict[Place, Counts] = {}
+
+    def of(self, day: date, file: str | None) -> Counts:
+        """The counts of a day's records in a file."""
+        return self.places.setdefault((day, file or ""), Counts())
+
+    def by_day(self) -> dict[date, Counts]:
+        """The same by day."""
+        days: dict[date, Counts] = {}
+        for (day, _), counts in sorted(self.places.items()):
+            days.setdefault(day, Counts()).add(counts)
+        return days
+
+    def parsed(self, bronze: DataFrame, per_record: int) -> None:
+        """Counts raw records; each of a wide file is as many as it has entities."""
+        for row in bronze.groupBy(F.col("_record_day").alias("day"), "_file").count().collect():
+            self.of(row["day"], row["_file"]).parsed += row["count"] * per_record
+
+    def refused(self, rows: DataFrame) -> None:
+        """Counts records that rules refused."""
+        columns = [F.col(f"{REFUSAL}.{name}").alias(name) for name in ("rule", "then")]
+        example = F.min(F.concat_ws(": ", F.col(f"{REFUSAL}.rule"), F.col(f"{REFUSAL}.reason"))).alias("example")
+        for row in rows.groupBy("day", "_file", *columns).agg(F.count("*").alias("n"), example).collect():
+            counts = self.of(row["day"], row["_file"])
+            counts.refused[row["rule"]] += row["n"]
+            counts.example = min(filter(None, (counts.example, row["example"])))
+            if row["then"] == "fail":
+                counts.failing = row["example"]
+
+    def accepted(self, rows: DataFrame) -> None:
+        """Counts records that were accepted, or the rows of silver that they became one by one."""
+        filled = F.col(FILLED) if FILLED in rows.columns else F.lit(False)
+        groups = rows.groupBy("day", "_file", CHANGED, filled.alias("filled"))
+        for row in groups.count().collect():
+            counts = self.of(row["day"], row["_file"])
+            if row["filled"]:
+                counts.filled += row["count"]
+                continue
+            counts.accepted += row["count"]
+            for change in (row[CHANGED] or "").split("; "):
+                if change:
+                    counts.changed[change] += row["count"]
+
+    def close(self, refused_days: set[date]) -> None:
+        """What was read and is neither refused nor accepted were duplicates, but on days that are refused whole."""
+        for (day, _), counts in self.places.items():
+            rest = counts.parsed - counts.accepted - sum(counts.refused.values())
+            if day not in refused_days:
+                counts.duplicates = rest
+            elif rest:
+                counts.refused[WHOLE_DAY] += rest
+
+    def events(self) -> list[dict[str, Any]]:
+        """Rows of ops.records: the number of records by day, file, fate and rule."""
+        rows: list[dict[str, Any]] = []
+        for (day, file), counts in sorted(self.places.items()):
+            fates = {("accepted", ""): counts.accepted, ("duplicate", ""): counts.duplicates}
+            fates |= {("parsed", ""): counts.parsed, ("filled", ""): counts.filled}
+            fates |= {("refused", rule): n for rule, n in counts.refused.items()}
+            fates |= {("changed", rule): n for rule, n in counts.changed.items()}
+            rows += [
+                {"day": day, "file": file, "fate": fate, "rule": rule, "records": n}
+                for (fate, rule), n in fates.items()
+                if n
+            ]
+        return rows

@@ -1,0 +1,261 @@
+"""Rules on single records as Spark expressions: typed values, the first rule that a record breaks, what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from nightmill.config import Column, DataSet
+from nightmill.config.cleaning import SEQUENCE, AnyRule, Known, Matches, OneOf, Range, Related
+from nightmill.config.contract import conversion
+from nightmill.lake.contract import TIMELESS, after_drop, present, raw_value, shown_time, utc_time
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as Expression
+    from pyspark.sql import DataFrame
+
+REFUSAL = "_refusal"
+"""Struct of rule, then (quarantine, drop or fail) and reason of the first rule that a record breaks; null if none."""
+CHANGED = "_changed"
+"""What rules changed in a record, as in `speed stuck; flow range`; null if nothing."""
+ORIGIN = ("_file", "_file_hash", "_drop_day")
+LINE = "_line"
+"""Number of the record in its file where the source counts them, else null."""
+_MALFORMED = {"csv": "more or fewer fields than columns", "json": "not a JSON object"}
+_SPARK_TYPES = {"float": "double", "int": "bigint", "text": "string", "bool": "boolean", "array": "binary"}
+
+
+def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
+    """One row per entity where the source has a column per entity; others as they are."""
+    wide = data_set.source.wide
+    if wide is None:
+        return bronze
+    beside = {raw for raws in data_set.recorded.values() for raw in raws} | {*data_set.source.constants}
+    beside |= {data_set.source.row_number or "", "day"}
+    values = [name for name in bronze.columns if name not in beside and not name.startswith("_")]
+    kept = [F.col(f"`{name}`") for name in bronze.columns if name not in values]
+    cells = F.array(
+        *[
+            F.struct(
+                F.lit(name).alias(wide.entity),
+                F.col(f"`{name}`").cast("string").alias(wide.value),
+                F.lit(position).cast("string").alias(wide.position or "_position"),
+            )
+            for position, name in enumerate(values, start=1)
+        ]
+    )
+    return bronze.select(*kept, F.explode(cells).alias("_cell")).select(*kept, "_cell.*").drop("_position")
+
+
+def checked(data_set: DataSet, raw: DataFrame, masters: dict[str, DataFrame], *, originals: bool = False) -> DataFrame:
+    """Adds the typed columns of silver, `ts`, `day`, `_refusal`, `_changed`, `_original`, `_line`; drops the raw ones.
+
+    `masters` are the values that rules of kind known allow, by data set and column. `_original` is the record as JSON,
+    for refused ones or, with `originals`, for all.
+    """
+    contract, columns = data_set.contract, raw.columns
+    own = [c for c in columns if not c.startswith("_") and c != "day"]
+    values = {name: _typed(data_set, name, columns) for name in data_set.kept}
+    staged = raw.select(
+        "*",
+        *[value.alias(_value(name)) for name, value in values.items()],
+        *([utc_time(data_set, columns).alias("_ts")] if contract.time else []),
+    )
+    compiled = _Compiled(data_set, columns)
+    for rule in data_set.clean.rules:
+        if isinstance(rule, Known):
+            staged = _looked_up(staged, rule, masters)
+    compiled.compile()
+    original = F.when(F.col("_corrupt").isNotNull(), F.col("_corrupt")).otherwise(
+        F.to_json(F.struct(*[F.col(f"`{c}`") for c in own]))
+    )
+    line = data_set.source.row_number or ("line" if data_set.source.parser and "line" in columns else None)
+    found = staged.select(
+        *[value.alias(name) for name, value in compiled.values.items()],
+        *([F.col("_ts").alias("ts")] if contract.time else []),
+        (F.col("_record_day") if contract.time else F.lit(TIMELESS)).alias("day"),
+        F.coalesce(*compiled.refusals).alias(REFUSAL),
+        compiled.changed().alias(CHANGED),
+        original.alias("_original"),
+        (F.col(f"`{line}`").cast("bigint") if line else F.lit(None).cast("bigint")).alias(LINE),
+        *_identity(data_set, own),
+        *ORIGIN,
+    )
+    return found if originals else found.withColumn("_original", F.when(F.col(REFUSAL).isNotNull(), F.col("_original")))
+
+
+def refusal(rule: str, then: str, reason: Expression) -> Expression:
+    """The struct that says why a record is refused."""
+    return F.struct(F.lit(rule).alias("rule"), F.lit(then).alias("then"), reason.alias("reason"))
+
+
+@dataclass
+class _Compiled:
+    """The rules of a data set, compiled in their order: a later rule sees what the ones before it made."""
+
+    data_set: DataSet
+    columns: list[str]
+    values: dict[str, Expression] = field(default_factory=dict)
+    refusals: list[Expression] = field(default_factory=list)
+    effects: list[Expression] = field(default_factory=list)
+
+    def compile(self) -> None:
+        """Fills values, refusals and effects."""
+        contract = self.data_set.contract
+        self.values = {name: F.col(f"`{_value(name)}`") for name in self.data_set.kept}
+        source = self.data_set.source
+        self._refuse("malformed", F.col("_corrupt").isNotNull(), F.lit(_MALFORMED.get(source.format, "")))
+        if contract.time is not None:
+            shown = shown_time(self.data_set, self.columns)
+            self._refuse("time", F.col("_ts").isNull(), _told("not a time", shown))
+            if self.data_set.source.by_day:
+                self._refuse("time", after_drop(self.data_set, F.col("_ts")), _told("lies after its drop", shown))
+        for name in self.data_set.kept:
+            self._column(name, contract.column(name))
+        for number, rule in enumerate(self.data_set.clean.rules):
+            if not isinstance(rule, SEQUENCE):
+                self._rule(number, rule)
+        events = self.data_set.clean.events
+        if events and events.grid:
+            self.values[events.grid.entity] = cell = _cell(self.data_set, self.values)
+            inside = [self.values[axis.column] for axis in (events.grid.x, events.grid.y)]
+            shown = F.concat_ws(", ", *[value.cast("string") for value in inside])
+            self._refuse("grid", cell.isNull(), _told("the place lies outside the grid", shown), events.grid.outside)
+
+    def changed(self) -> Expression:
+        """`_changed`."""
+        if not self.effects:
+            return F.lit(None).cast("string")
+        text = F.concat_ws("; ", *self.effects)
+        return F.when(text != "", text)
+
+    def _refuse(self, rule: str, broken: Expression, reason: Expression, then: str = "quarantine") -> None:
+        self.refusals.append(F.when(broken, refusal(rule, then, reason)))
+
+    def _column(self, name: str, column: Column) -> None:
+        value, text = self.values[name], self._raw(name)
+        if column.type == "array":
+            wrong = F.length(value) != column.bytes
+            size = F.length(value).cast("string")
+            self._refuse("shape", wrong, F.concat(F.lit(f"{name} is not {column.bytes} bytes but "), size))
+        elif column.type != "text":
+            unread = value.isNull() & present(self.data_set, text).isNotNull()
+            self._refuse("type", unread, _told(f"{name} is not of type {column.type}", text))
+        if column.required:
+            self._refuse("required", value.isNull(), F.lit(f"{name} is missing"))
+        if column.between is not None:
+            self._rule(-1, Range(of=name, between=column.between), "between")
+        if column.one_of is not None:
+            self._rule(-1, OneOf(of=name, values=column.one_of))
+        if column.matches is not None:
+            self._rule(-1, Matches(of=name, pattern=column.matches))
+
+    def _rule(self, number: int, rule: AnyRule, label: str | None = None) -> None:
+        label = label or rule.kind
+        broken, reason = self._broken(number, rule)
+        if rule.then in ("quarantine", "drop", "fail"):
+            self._refuse(label, broken, reason, rule.then)
+            return
+        name = rule.named[0]
+        value = self.values[name]
+        empty = F.lit(None).cast(_SPARK_TYPES[self.data_set.contract.column(name).type])
+        moved = empty
+        if isinstance(rule, Range) and rule.then == "clip":
+            low, high = (F.lit(bound).cast("double") for bound in rule.between)
+            moved = F.greatest(low, F.least(high, value))
+        self.values[name] = F.when(broken, moved).otherwise(value)
+        self.effects.append(F.when(broken, f"{name} {label}"))
+
+    def _broken(self, number: int, rule: AnyRule) -> tuple[Expression, Expression]:
+        """Whether a record breaks a rule, and what to say."""
+        if isinstance(rule, Related):
+            values = {name: self.values[name] for name in rule.relation.columns}
+            shown = F.to_json(F.struct(*[value.alias(name) for name, value in values.items()]))
+            return ~rule.relation.build(values, F.lit, _FUNCTIONS), _told(f"{rule.that} does not hold", shown)
+        name = rule.named[0]
+        value, text = self.values[name], self._raw(name)
+        if isinstance(rule, Range):
+            low, high = rule.between
+            return (value < low) | (value > high), _told(f"{name} is outside {low:g} … {high:g}", text)
+        if isinstance(rule, OneOf):
+            return ~value.isin(rule.values), _told(f"{name} is none of the allowed texts", text)
+        if isinstance(rule, Matches):
+            return ~value.rlike(f"^(?:{rule.pattern})$"), _told(f"{name} does not match {rule.pattern}", text)
+        assert isinstance(rule, Known)
+        missing = value.isNotNull() & F.col(_master(rule)).isNull()
+        return missing, _told(f"{name} is unknown to {rule.in_}", text)
+
+    def _raw(self, name: str) -> Expression:
+        return raw_value(self.data_set, self.data_set.contract.raw(name), self.columns)
+
+
+def _typed(data_set: DataSet, name: str, columns: list[str]) -> Expression:
+    """The value in silver's type and unit, null where it is missing or of another type."""
+    column = data_set.contract.column(name)
+    raw = raw_value(data_set, data_set.contract.raw(name), columns)
+    if column.type == "array":
+        return raw.cast("binary")
+    text = present(data_set, raw)
+    if column.type == "text":
+        return text
+    value = text.try_cast(_SPARK_TYPES[column.type])
+    if column.type == "float":
+        value = F.when(~F.isnan(value), value)
+    if column.from_unit:
+        factor, offset = conversion(column.from_unit, column.unit)
+        value = value * F.lit(factor) + F.lit(offset) if offset else value * F.lit(factor)
+    return value
+
+
+def _identity(data_set: DataSet, own: list[str]) -> list[Expression]:
+    """What tells one event from another."""
+    events = data_set.clean.events
+    if events is None:
+        return []
+    named = events.identity or own
+    return [F.xxhash64(*[F.col(f"`{name}`") for name in named]).alias("_identity")]
+
+
+def _looked_up(rows: DataFrame, rule: Known, masters: dict[str, DataFrame]) -> DataFrame:
+    """Adds a column that is null where the master has no such value."""
+    master = masters[_master(rule)].select(F.col("value").alias(_master(rule)))
+    return rows.join(F.broadcast(master), F.col(f"`{_value(rule.of)}`").cast("string") == F.col(_master(rule)), "left")
+
+
+def _master(rule: Known) -> str:
+    return f"_known_{rule.of}"
+
+
+def _cell(data_set: DataSet, values: dict[str, Expression]) -> Expression:
+    """Name of the grid's cell in which a place lies, null outside; the outer edges belong to the last cells."""
+    events = data_set.clean.events
+    assert events is not None and events.grid is not None
+    parts = []
+    for axis in (events.grid.x, events.grid.y):
+        value = values[axis.column]
+        width = (axis.to - axis.from_) / axis.parts
+        part = F.least(F.floor((value - axis.from_) / width), F.lit(axis.parts - 1))
+        parts.append(F.when((value >= axis.from_) & (value <= axis.to), part.cast("int").cast("string")))
+    return F.when(parts[0].isNotNull() & parts[1].isNotNull(), F.concat_ws("-", *parts))
+
+
+def _value(name: str) -> str:
+    """Where a typed value stands while the raw columns are still there."""
+    return f"_v_{name}"
+
+
+def _told(reason: str, text: Expression) -> Expression:
+    shown = F.coalesce(F.substring(text.cast("string"), 1, 100), F.lit(""))
+    return F.concat(F.lit(f"{reason}: '"), shown, F.lit("'"))
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": F.abs,
+    "round": lambda a, b: F.round(a, b),
+    "least": F.least,
+    "greatest": F.greatest,
+}
+_FUNCTIONS |= {"divide": F.try_divide}

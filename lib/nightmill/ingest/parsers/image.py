@@ -1,0 +1,26 @@
+"""Pictures in any format that Pillow reads, as bytes of their pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from nightmill.config.source import Image
+
+COLUMNS = pa.schema([("pixels", pa.binary()), ("height", pa.int64()), ("width", pa.int64()), ("channels", pa.int64())])
+
+
+def parse(name: str, content: bytes, options: Image) -> Iterator[dict[str, Any]]:
+    """One record: pixels [height, width, channels] of uint8, row by row."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(content)) as opened:
+            picture = opened.convert("L" if options.mode == "grey" else "RGB")
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise ValueError(f"not a readable image: {str(error).splitlines()[0]}") from None
+    channels = len(picture.getbands())
+    yield {"pixels": picture.tobytes(), "height": picture.height, "width": picture.width, "channels": channels}

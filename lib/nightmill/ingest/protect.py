@@ -1,0 +1,105 @@
+"""What says something of a person is changed on its way into bronze: behind it nobody ever sees the original."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from nightmill.config import Column, DataSet
+from nightmill.privacy import coarser, pixelated, pseudonym, pseudonym_key
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as Expression
+    from pyspark.sql import DataFrame
+
+WITHHELD = "withheld: its data set has personal columns"
+"""Stands for the text of a malformed record, which may have anything anywhere."""
+Change = Callable[[str | None], str | None]
+
+
+def personal(data_set: DataSet) -> dict[str, Column]:
+    """Columns of the contract that are changed on landing."""
+    return {name: c for name, c in data_set.contract.columns.items() if c.personal or c.blur}
+
+
+def require_key(data_set: DataSet) -> None:
+    """Raises ConfigError where pseudonyms are asked for and there is no key."""
+    if any(column.personal == "pseudonym" for column in personal(data_set).values()):
+        pseudonym_key()
+
+
+def protected(data_set: DataSet, rows: DataFrame) -> DataFrame:
+    """The same rows, with personal columns changed and the texts of malformed records withheld."""
+    found = personal(data_set)
+    if not found:
+        return rows
+    for name, column in found.items():
+        for raw in data_set.contract.raw(name):
+            top, _, inside = raw.partition(".")
+            if raw in rows.columns:
+                rows = rows.withColumn(raw, _changed(column, raw, None))
+            elif inside and top in rows.columns:
+                rows = rows.withColumn(top, _changed(column, top, inside))
+    withheld = F.when(F.col("_corrupt").isNotNull(), F.lit(WITHHELD))
+    return rows.withColumn("_corrupt", withheld) if "_corrupt" in rows.columns else rows
+
+
+def _changed(column: Column, raw: str, inside: str | None) -> Expression:
+    if column.personal == "remove" and inside is None:
+        return F.lit(None).cast("string")
+    if column.type == "array":
+        return _images(int(column.blur or 1))(F.col(f"`{raw}`"), F.col("height"), F.col("width"), F.col("channels"))
+    change = _change(column)
+    apply = change if inside is None else _within(inside.split("."), change)
+
+    def changed(texts: pa.Array) -> pa.Array:
+        return pa.array([apply(text) for text in texts.to_pylist()], pa.string())
+
+    return _udf(changed, "string")(F.col(f"`{raw}`").cast("string"))
+
+
+def _change(column: Column) -> Change:
+    if column.personal == "remove":
+        return lambda text: None
+    if column.personal == "pseudonym":
+        key = pseudonym_key()
+        return lambda text: pseudonym(text, key)
+    step = float(column.blur or 1)
+    return lambda text: coarser(text, step)
+
+
+def _within(path: list[str], change: Change) -> Change:
+    """The same change of one value inside a JSON text."""
+
+    def apply(text: str | None) -> str | None:
+        try:
+            document = json.loads(text) if text else None
+        except ValueError:
+            return None  # may hold it anywhere
+        node = document
+        for key in path[:-1]:
+            node = node.get(key) if isinstance(node, dict) else None
+        if isinstance(node, dict) and path[-1] in node:
+            value = node[path[-1]]
+            node[path[-1]] = change(None if value is None else str(value))
+        return None if document is None else json.dumps(document, ensure_ascii=False)
+
+    return apply
+
+
+def _images(size: int) -> Callable[..., Expression]:
+    def blurred(pixels: pa.Array, height: pa.Array, width: pa.Array, channels: pa.Array) -> pa.Array:
+        rows = zip(*(column.to_pylist() for column in (pixels, height, width, channels)))
+        return pa.array([pixelated(p, int(h), int(w), int(c), size) for p, h, w, c in rows], pa.binary())
+
+    return _udf(blurred, "binary")
+
+
+def _udf(function: Callable[..., pa.Array], kind: str) -> Callable[..., Expression]:
+    """Arrow arrays in, an Arrow array out; pyspark's own types do not name it yet."""
+    made: Callable[..., Expression] = F.arrow_udf(function, kind)  # type: ignore[attr-defined]
+    return made

@@ -1,0 +1,109 @@
+"""Rows that are asked from a table instead of found in files: Delta by path, a catalog's table, a database."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from typing import TYPE_CHECKING
+
+from pyspark import StorageLevel
+from pyspark.sql import functions as F
+
+from nightmill.config import DataSet
+from nightmill.config.source import landed_name
+from nightmill.errors import ConfigError, DataRefused
+from nightmill.ingest.drop import RawFile
+from nightmill.ingest.layout import Layout, misfit
+from nightmill.ingest.parquet import Types, other_type
+from nightmill.lake.faults import translated
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+
+def pull(
+    spark: SparkSession, data_set: DataSet, raw: str, day: date, held: Types
+) -> tuple[DataFrame, RawFile, Layout, int]:
+    """One day's rows with `_path`, what stands for their file, their layout and their number.
+
+    The rows are persisted: what is counted and hashed is what lands, whatever becomes of the table meanwhile. Raises
+    DataRefused where the table's columns do not fit the contract.
+    """
+    name = _name(data_set, day)
+    with translated(name):
+        asked = _asked(spark, data_set, raw, day)
+        rows = asked.select(*[_landed(data_set, field, kind) for field, kind in asked.dtypes])
+        rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
+        columns = [F.col(f"`{column}`") for column in rows.columns]
+        # a sum of hashes knows no order, as rows of a table have none; two of them, so that equal sums mean equal rows
+        sums = [F.sum(F.xxhash64(F.lit(salt), *columns).cast("decimal(38,0)")) for salt in (1, 2)]
+        counted = rows.agg(F.count("*"), *sums).first()
+    assert counted is not None
+    layout = Layout(tuple(rows.columns), (), tuple(kind for _, kind in rows.dtypes))
+    file = RawFile(name, name, "-".join(str(value) for value in counted), day)
+    if why := misfit(data_set, layout.columns, file, held) or other_type(
+        layout.landed_types, {**layout.landed_types, **{n: k for n, k in held.items() if n in layout.columns}}
+    ):
+        rows.unpersist()
+        raise DataRefused(f"{data_set.name}: {why}", where=name, fix="change the contract, or the table")
+    for column, text in data_set.source.constants.items():
+        rows = rows.withColumn(column, F.lit(text))
+    return rows.withColumn("_path", F.lit(name)), file, layout, int(counted[0])
+
+
+def _name(data_set: DataSet, day: date) -> str:
+    source = data_set.source
+    table = source.table or source.path.replace("${raw}/", "") or data_set.name
+    return f"{source.format}:{table}" + (f"@{day}" if source.by_day else "")
+
+
+def _asked(spark: SparkSession, data_set: DataSet, raw: str, day: date) -> DataFrame:
+    source = data_set.source
+    where = source.where.replace("{day}", day.isoformat()) if source.where else None
+    if source.format == "jdbc":
+        return _database(spark, data_set, where, day)
+    if source.format == "delta":
+        path = source.path.replace("${raw}", raw).replace("{day}", day.isoformat())
+        table = spark.read.format("delta").load(path)
+    else:
+        table = spark.read.table(str(source.table))
+    return table.where(where) if where else table
+
+
+def _database(spark: SparkSession, data_set: DataSet, where: str | None, day: date) -> DataFrame:
+    source, jdbc = data_set.source, data_set.source.jdbc
+    assert jdbc is not None
+    query = jdbc.query.replace("{day}", day.isoformat()) if jdbc.query else f"SELECT * FROM {source.table}"
+    query = f"{query} WHERE {where}" if where else query
+    options = {"url": jdbc.url, "fetchsize": "10000", "preferTimestampNTZ": "true", **_login(jdbc.login)}
+    reader = spark.read.format("jdbc").options(**options)
+    if jdbc.split is None:
+        return reader.option("query", query).load()
+    ends = f"SELECT MIN({jdbc.split}) AS low, MAX({jdbc.split}) AS high FROM ({query}) AS asked"
+    span = reader.option("query", ends).load().first()
+    low, high = (int(end) if end is not None else 0 for end in span) if span else (0, 0)
+    share = {"partitionColumn": jdbc.split, "lowerBound": str(low), "upperBound": str(max(high, low + 1))}
+    return reader.options(**share, numPartitions=str(jdbc.parts), dbtable=f"({query}) AS asked").load()
+
+
+def _login(prefix: str | None) -> dict[str, str]:
+    if prefix is None:
+        return {}
+    names = {"user": f"{prefix}_USER", "password": f"{prefix}_PASSWORD"}
+    for variable in names.values():
+        if variable not in os.environ:
+            raise ConfigError(f"{variable} is not set", where="jdbc.login", fix=f"set {' and '.join(names.values())}")
+    return {option: os.environ[variable] for option, variable in names.items()}
+
+
+def _landed(data_set: DataSet, field: str, kind: str) -> Column:
+    """The column under its bronze name; numbers of several widths land in one."""
+    column = data_set.contract.columns.get(landed_name(field))
+    found = F.col(f"`{field}`")
+    if kind in ("tinyint", "smallint", "int"):
+        found = found.cast("bigint")
+    elif kind == "float" or (kind.startswith("decimal") and column is not None and column.type == "float"):
+        found = found.cast("double")
+    elif kind.startswith(("interval", "void", "array", "map", "struct", "char", "varchar")):
+        found = found.cast("string")
+    return found.alias(landed_name(field))
