@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from graphlib import CycleError, TopologicalSorter
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -93,7 +94,7 @@ class Work:
             is_data = name.startswith(DATA) or f"/{DATA}" in name
             some = [self.configuration.data_set(name)] if is_data else self._inputs(name)
             found |= {data_set.name: data_set for data_set in some}
-        return list(found.values())
+        return _masters_first(found)
 
     def _inputs(self, name: str) -> list[DataSet]:
         return list(self.configuration.inputs(self.configuration.use_case(name)).values())
@@ -239,6 +240,20 @@ def _each(work: Work, name: str, subjects: dict[str, Any], one: Callable[[Step, 
                 raise
             outcome.failures[subject] = typed
     return outcome
+
+
+def _masters_first(data_sets: dict[str, DataSet]) -> list[DataSet]:
+    """The same, so that each comes after those that its rules of kind known look into."""
+    waits = TopologicalSorter({name: _masters(d) & data_sets.keys() for name, d in data_sets.items()})
+    try:
+        return [data_sets[name] for name in waits.static_order()]
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise ConfigError(f"rules of kind known go in a circle: {circle}", fix="take one of them out") from None
+
+
+def _masters(data_set: DataSet) -> set[str]:
+    return {rule.in_.removeprefix(DATA) for rule in data_set.clean.rules if rule.kind == "known"}
 
 
 def _raise_first(outcome: Outcome) -> None:

@@ -241,6 +241,8 @@ def _write(work: _Work, silver: Table, made: set[date], over: set[date]) -> int:
     written = read(work.spark, silver, version)
     if data_set.clean.events or data_set.clean.resample:
         work.account.accepted(accepted)  # rows are not records
+        if data_set.clean.events:
+            return version
         written = written.where(FILLED)
     work.account.accepted(written.where(condition) if condition else written)
     return version

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nightmill import __version__
 from nightmill.config import Time, UseCase
 from nightmill.evaluate.judge import compare, material_of
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake
+from nightmill.provenance import commit, machine
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,8 @@ class Backtest:
     train_seconds: list[float]
     rows: list[Row]
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
-    commit: str = field(default_factory=lambda: _commit())
-    machine: str = field(default_factory=lambda: _machine())
+    commit: str = field(default_factory=commit)
+    machine: str = field(default_factory=machine)
 
     def figure(self, of: str, metric: str, horizon: int | None = None) -> float:
         """The mean of one figure; raises KeyError where it was not measured."""
@@ -104,22 +101,3 @@ def summarise(lake: Lake, step: Step, use_case: UseCase, time: Time, trained: li
 def _without_baselines(use_case: UseCase) -> UseCase:
     """Baselines do not depend on the seed: they are judged once."""
     return use_case.model_copy(update={"evaluate": use_case.evaluate.model_copy(update={"baselines": []})})
-
-
-def _commit() -> str:
-    """The checkout's commit with `+` for uncommitted changes, else the package's version."""
-    folder = Path(__file__).parents[3]
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+"], cwd=folder, capture_output=True, text=True, check=True
-        )
-        return found.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return f"version {__version__}"
-
-
-def _machine() -> str:
-    import psutil
-
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{psutil.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, Python {platform.python_version()}"

@@ -116,10 +116,20 @@ def _open(raw: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Like a shell: `*` stays within one folder; hidden files and unfinished uploads are not part of a drop."""
-    parts, wanted = name.split("/"), pattern.split("/")
-    visible = not parts[-1].startswith((".", "_"))
-    return visible and len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+    """Like a shell: `*` stays within one folder, `**` stands for any number of them.
+
+    Hidden files and unfinished uploads are not part of a drop.
+    """
+    parts = name.split("/")
+    return not parts[-1].startswith((".", "_")) and _fits(parts, pattern.split("/"))
+
+
+def _fits(parts: list[str], wanted: list[str]) -> bool:
+    if not wanted or not parts:
+        return not wanted and not parts
+    if wanted[0] == "**":
+        return _fits(parts, wanted[1:]) or _fits(parts[1:], wanted)
+    return fnmatchcase(parts[0], wanted[0]) and _fits(parts[1:], wanted[1:])
 
 
 def _examined(filesystem: pafs.FileSystem, path: str, encoding: str | None) -> tuple[str, str]:
