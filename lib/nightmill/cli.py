@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -45,99 +46,125 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one key,
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show stack traces.")]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds; evaluate.seeds without it.")]
+Replay = Annotated[bool, typer.Option("--replay", help="Judge refused records again.")]
+Corrections = Annotated[
+    Path | None,
+    typer.Option("--corrections", help="With --replay: refused records, as `show --refused` wrote them, edited."),
+]
+Refused = Annotated[Path | None, typer.Option("--refused", help="Write the refused records into this csv file.")]
 Results = Annotated[Path | None, typer.Option("--results", help="Folder that receives the table as Markdown.")]
 
 
-def _stage(name: str, text: str, run: Callable[[Work, list[str]], Outcome], *, by_day: bool = True) -> None:
-    """Registers a stage: they all take the same options."""
+COMMON: dict[str, tuple[Any, Any]] = {
+    "day": (Day, None),
+    "from_": (From, None),
+    "to": (To, None),
+    "raw": (Raw, None),
+    "lake": (LakePath, None),
+    "env": (Env, "local"),
+    "conf": (Conf, None),
+    "sets": (Sets, None),
+    "as_json": (AsJson, False),
+    "debug": (Debug, False),
+}
+"""Options of every command that works on targets: name -> type and default."""
 
-    def command(
-        targets: Targets,
-        day: Day = None,
-        from_: From = None,
-        to: To = None,
-        raw: Raw = None,
-        lake: LakePath = None,
-        env: Env = "local",
-        conf: Conf = None,
-        sets: Sets = None,
-        as_json: AsJson = False,
-        debug: Debug = False,
-    ) -> None:
+
+def _command(
+    name: str,
+    text: str,
+    run: Callable[..., Outcome],
+    *,
+    by_day: bool = True,
+    more: dict[str, tuple[Any, Any]] | None = None,
+) -> None:
+    """Registers a command on targets; `run` gets work, targets and the values of `more`."""
+    options = (more or {}) | COMMON
+
+    def command(**given: Any) -> None:
         def work() -> Outcome:
-            asked = _work(name, day, from_, to, raw, lake, env, conf, sets)
+            asked = _work(name, *(given[key] for key in ("day", "from_", "to", "raw", "lake", "env", "conf", "sets")))
             if asked.days and not by_day:
                 raise ConfigError(
-                    f"{name} takes no day: it rests on all of gold",
-                    where="--day" if day else "--from",
-                    fix="leave it out; train.history in the use case limits how far training looks back",
+                    f"{name} takes no day: it rests on all that is there",
+                    where="--day" if given["day"] else "--from",
+                    fix="leave it out",
                 )
-            return run(asked, targets)
+            return run(asked, given["targets"], **{key: given[key] for key in more or {}})
 
-        _run(work, as_json, debug)
+        _run(work, given["as_json"], given["debug"])
 
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("targets", kind, annotation=Targets)]
+    parameters += [inspect.Parameter(key, kind, default=value, annotation=a) for key, (a, value) in options.items()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app.command(name, help=text)(command)
 
 
-_stage(
+_command(
     "land",
     "Raw files -> bronze: new and corrected files of a drop, each record once.",
     lambda w, t: commands.land(w, t),
 )
-_stage(
+
+
+def _clean(work: Work, targets: list[str], replay: bool, corrections: Path | None) -> Outcome:
+    work.replay, work.corrections = replay, corrections
+    return commands.clean(work, targets)
+
+
+_command(
     "clean",
     "Bronze -> silver and quarantine: the days given and all that bronze changed.",
-    lambda w, t: commands.clean(w, t),
+    _clean,
+    more={"replay": (Replay, False), "corrections": (Corrections, None)},
 )
-_stage("features", "Silver -> gold: the days given and all that silver changed.", lambda w, t: commands.features(w, t))
-_stage(
+_command(
+    "features", "Silver -> gold: the days given and all that silver changed.", lambda w, t: commands.features(w, t)
+)
+_command(
     "train",
     "Gold -> candidate models, all targets in one Ray worker group; an interrupted training continues.",
     lambda w, t: commands.train(w, t, _progress),
     by_day=False,
 )
-_stage(
+_command(
     "evaluate",
     "Candidates against champions and naive baselines on the test part; the better one is promoted.",
     lambda w, t: commands.evaluate(w, t),
     by_day=False,
 )
-_stage(
+_command(
     "score",
     "Gold and champion -> predictions: replaces the days given, or gold's last day.",
     lambda w, t: commands.score(w, t),
 )
+_command(
+    "show",
+    "What the tables of a data set hold: rows, days, gaps, refusals, freshness.",
+    lambda w, t, refused: commands.show(w, t, refused),
+    by_day=False,
+    more={"refused": (Refused, None)},
+)
 
 
-@app.command()
-def backtest(
-    targets: Targets,
-    day: Day = None,
-    from_: From = None,
-    to: To = None,
-    raw: Raw = None,
-    lake: LakePath = None,
-    env: Env = "local",
-    conf: Conf = None,
-    sets: Sets = None,
-    seeds: Seeds = None,
-    results: Results = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Raw files -> metrics on the test part against baselines, mean over several seeds."""
+def _backtest(work: Work, targets: list[str], seeds: int | None, results: Path | None) -> Outcome:
+    work.seeds = seeds
+    outcome = commands.backtest(work, targets, _progress)
+    for name, table in outcome.results.items():
+        if results is not None:
+            results.mkdir(parents=True, exist_ok=True)
+            (results / f"backtest-{name.replace('/', '-')}.md").write_text(table.to_markdown(), encoding="utf-8")
+    return outcome
 
-    def run() -> Outcome:
-        work = _work("backtest", day, from_, to, raw, lake, env, conf, sets)
-        work.seeds = seeds
-        outcome = commands.backtest(work, targets, _progress)
-        for name, table in outcome.results.items():
-            if results is not None:
-                results.mkdir(parents=True, exist_ok=True)
-                (results / f"backtest-{name.replace('/', '-')}.md").write_text(table.to_markdown(), encoding="utf-8")
-        return outcome
 
-    _run(run, as_json, debug)
+_command(
+    "backtest",
+    "Raw files -> metrics on the test part against baselines, mean over several seeds.",
+    _backtest,
+    more={"seeds": (Seeds, None), "results": (Results, None)},
+)
 
 
 @app.command()

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from graphlib import CycleError, TopologicalSorter
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,6 +53,10 @@ class Work:
     command: str
     days: list[date] = field(default_factory=list)
     seeds: int | None = None
+    replay: bool = False
+    """Whether cleaning judges refused records again."""
+    corrections: Path | None = None
+    """File of refused records that a person has edited."""
 
     @cached_property
     def run_id(self) -> str:
@@ -127,13 +131,35 @@ def land(work: Work, targets: list[str]) -> Outcome:
 
 def clean(work: Work, targets: list[str]) -> Outcome:
     """Bronze -> silver and quarantine, for each data set."""
+    data_sets = work.data_sets(targets)
+    if work.corrections is not None and (len(data_sets) > 1 or not work.replay):
+        what = "a file of corrections is of one data set" if work.replay else "corrections are for a replay"
+        raise ConfigError(
+            what, where="--corrections", fix="as in `nightmill clean data/city/air --replay --corrections F`"
+        )
 
     def one(current: Step, data_set: DataSet) -> Any:
+        from nightmill.clean import Replay
         from nightmill.clean import clean as stage
 
-        return stage(work.spark, work.lake, current, data_set, set(work.days))
+        again = Replay(work.corrections) if work.replay else None
+        return stage(work.spark, work.lake, current, data_set, set(work.days), again)
 
-    return _each(work, "clean", {f"{DATA}{d.name}": d for d in work.data_sets(targets)}, one)
+    return _each(work, "clean", {f"{DATA}{d.name}": d for d in data_sets}, one)
+
+
+def show(work: Work, targets: list[str], refused: Path | None) -> Outcome:
+    """What the tables of each data set hold; with `refused` its refused records go into that file."""
+    from nightmill.show import describe
+
+    data_sets = work.data_sets(targets)
+    if refused is not None and len(data_sets) > 1:
+        raise ConfigError("a file of refused records is of one data set", where="--refused", fix="name one data set")
+    if refused is not None:
+        from nightmill.clean import write_refused
+
+        log.info("%s: %d refused records", refused, write_refused(work.lake, data_sets[0], refused))
+    return Outcome({f"{DATA}{data_set.name}": describe(work.lake, data_set) for data_set in data_sets})
 
 
 def features(work: Work, targets: list[str]) -> Outcome:

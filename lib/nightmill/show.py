@@ -88,7 +88,9 @@ def series_of(silver: Table, data_set: DataSet) -> Series:
     for batch in source.scanner(columns=[*entity, "ts", "day", "_filled"]).to_batches():
         days.update(batch.column("day").unique().to_pylist())
         filled += pc.sum(batch.column("_filled")).as_py() or 0
-        part = pa.Table.from_batches([batch]).group_by(entity).aggregate([("ts", "min"), ("ts", "max"), ("ts", "count")])
+        part = (
+            pa.Table.from_batches([batch]).group_by(entity).aggregate([("ts", "min"), ("ts", "max"), ("ts", "count")])
+        )
         found = part if found is None else pa.concat_tables([found, part])
     if found is None or not found.num_rows:
         return Series()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -17,9 +18,9 @@ def show(outcome: Outcome, console: Console) -> None:
         for item in result if isinstance(result, list) else [result]:
             kinds.setdefault(type(item).__name__, []).append((subject, item))
     for kind, items in kinds.items():
-        if kind == "Backtest":
+        if kind in _WHOLE:
             for _, item in items:
-                _backtest(item, console)
+                _WHOLE[kind](item, console)
             continue
         head, row = _SHAPES[kind]
         table = headed(*head)
@@ -97,6 +98,40 @@ def _backtest(item: Any, console: Console) -> None:
     console.print(table)
     seconds = ", ".join(f"{s:.0f} s" for s in item.train_seconds)
     console.print(f"{item.test_samples} test samples; training {seconds}; commit {item.commit}; {item.machine}")
+
+
+def _described(item: Any, console: Console) -> None:
+    table = headed("of", item.data_set, title=item.title)
+    if item.bronze is None:
+        console.print(f"{item.data_set}: nothing has landed yet; run `nightmill land data/{item.data_set}`")
+        return
+    table.add_row("raw records", f"{item.bronze:,} of {item.files:,} files, last landed {_when(item.landed_at)}")
+    series = item.silver
+    if series is None:
+        table.add_row("silver", "not made yet; run `nightmill clean`")
+    else:
+        table.add_row("rows", f"{series.rows:,} of {series.entities:,} entities, made {_when(item.cleaned_at)}")
+        if series.first is not None:
+            table.add_row("time", f"{_when(series.first)} to {_when(series.last)}, {series.days:,} days with rows")
+            steps = f"{series.missing:,} missing steps, {series.filled:,} filled" if series.regular else "no fixed step"
+            table.add_row("gaps", steps)
+    for fate, records in sorted(item.fates.items()):
+        table.add_row(fate, f"{records:,}")
+    for day, records, rule in item.worst:
+        table.add_row("most refused", f"{day}: {records:,}, first of all {rule}")
+    for file, why in item.unread[:10]:
+        table.add_row("refused file", f"{file}: {why}")
+    if len(item.unread) > 10:
+        table.add_row("refused files", f"{len(item.unread) - 10} more")
+    console.print(table)
+
+
+def _when(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC" if time else "never"
+
+
+_WHOLE = {"Backtest": _backtest, "Described": _described}
+"""Results that are a table each."""
 
 
 def _cell(value: Any) -> str:

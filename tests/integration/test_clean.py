@@ -1,6 +1,8 @@
 """Bronze becomes silver: typed, in range, one row per key, with every record accounted for."""
 
+import csv
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -191,3 +193,96 @@ def test_counts_by_file_day_and_rule_are_told_to_ops(town: Town) -> None:
     told = {(e["day"], e["file"], e["fate"], e["rule"], e["records"]) for e in events(town.work("x").lake, "records")}
     at = (FIRST, "speeds/2026-03-02/a.csv")
     assert told == {(*at, "parsed", "", 145), (*at, "accepted", "", 144), (*at, "refused", "type", 1)}
+
+
+def _replayed(town: Town, path: Path) -> Cleaned:
+    from nightmill.commands import clean
+
+    work = town.work("clean")
+    work.replay, work.corrections = True, path
+    outcome = clean(work, ["data/town/speeds"])
+    for error in outcome.failures.values():
+        raise error
+    return outcome.results["data/town/speeds"]
+
+
+def _refused(town: Town, path: Path) -> list[dict[str, str]]:
+    from nightmill.commands import show
+
+    show(town.work("show"), ["data/town/speeds"], path)
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _edited(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_refused_records_are_corrected_and_replayed(town: Town, tmp_path: Path) -> None:
+    good, path = readings(FIRST), tmp_path / "refused.csv"
+    bad = [
+        "d,2026-03-02 10:00:00,fast",
+        "e,2026-13-02 10:00:00,5",
+        "f,2026-03-02 10:00:00,5,6",
+        "g,2026-03-02 10:00:00,-1",
+    ]
+    town.drop(FIRST, good + bad)
+    _clean(town)
+    rows = _refused(town, path)
+    assert [(r["rule"], r["detector"]) for r in sorted(rows, key=lambda r: r["rule"])] == [
+        ("between", "g"),
+        ("malformed", ""),
+        ("time", "e"),
+        ("type", "d"),
+    ]
+    for row in rows:  # one stays as it is
+        row |= {"type": {"speed": "77"}, "time": {"ts": "2026-03-01 10:00:00"}}.get(row["rule"], {})
+        if row["rule"] == "malformed":
+            row |= {"detector": "f", "ts": "2026-03-02 10:00:00", "speed": "5"}
+    _edited(path, rows)
+    cleaned = _replayed(town, path)
+    total = cleaned.total()
+    assert (total.parsed, total.accepted, dict(total.refused)) == (148, 147, {"between": 1})
+    before = FIRST - timedelta(days=1)
+    assert {d: c.parsed for d, c in cleaned.days.items()} == {FIRST: 147, before: 1}
+    found = {(r["detector"], r["day"], r["speed"]) for r in town.rows("silver") if r["detector"] in "defg"}
+    assert found == {("d", FIRST, 77.0), ("e", before, 5.0), ("f", FIRST, 5.0)}
+
+
+def test_corrections_stay_when_the_day_is_made_anew_and_fall_with_their_file(town: Town, tmp_path: Path) -> None:
+    path = tmp_path / "refused.csv"
+    town.drop(FIRST, [*readings(FIRST), "d,2026-03-02 10:00:00,fast"])
+    _clean(town)
+    rows = _refused(town, path)
+    rows[0]["speed"] = "77"
+    _edited(path, rows)
+    assert _replayed(town, path).total().accepted == 145
+    town.drop(FIRST, ["z,2026-03-02 12:00:00,1"], "late.csv")
+    _clean(town)
+    assert 77.0 in [r["speed"] for r in town.rows("silver") if r["detector"] == "d"], (
+        "a late file does not undo what a person corrected"
+    )
+    town.drop(FIRST, [*readings(FIRST), "d,2026-03-02 10:00:00,slow"])
+    _clean(town)
+    assert not [r for r in town.rows("silver") if r["detector"] == "d"], "the corrected file speaks for itself"
+    assert len([r for r in town.rows("quarantine") if r["stage"] == "clean"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("record,speed\nffff,7\n", "record ffff is not in quarantine"),
+        ("speed\n7\n", "has no column 'record'"),
+        ("record,velocity\nffff,7\n", "has column 'velocity', which bronze lacks"),
+    ],
+)
+def test_a_file_of_corrections_that_does_not_fit_is_refused(town: Town, tmp_path: Path, text: str, told: str) -> None:
+    town.drop(FIRST, [*readings(FIRST), "d,2026-03-02 10:00:00,fast"])
+    _clean(town)
+    path = tmp_path / "refused.csv"
+    path.write_text(text)
+    with pytest.raises(DataRefused, match=told):
+        _replayed(town, path)

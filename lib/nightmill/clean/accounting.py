@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from nightmill.clean.gaps import FILLED
-from nightmill.clean.records import CHANGED, REFUSAL
+from nightmill.clean.records import BROKEN, CHANGED, Reason
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -76,16 +76,16 @@ class Account:
         for row in bronze.groupBy(F.col("_record_day").alias("day"), "_file").count().collect():
             self.of(row["day"], row["_file"]).parsed += row["count"] * per_record
 
-    def refused(self, rows: DataFrame) -> None:
+    def refused(self, rows: DataFrame, reasons: list[Reason]) -> None:
         """Counts records that rules refused."""
-        columns = [F.col(f"{REFUSAL}.{name}").alias(name) for name in ("rule", "then")]
-        example = F.min(F.concat_ws(": ", F.col(f"{REFUSAL}.rule"), F.col(f"{REFUSAL}.reason"))).alias("example")
-        for row in rows.groupBy("day", "_file", *columns).agg(F.count("*").alias("n"), example).collect():
-            counts = self.of(row["day"], row["_file"])
-            counts.refused[row["rule"]] += row["n"]
-            counts.example = min(filter(None, (counts.example, row["example"])))
-            if row["then"] == "fail":
-                counts.failing = row["example"]
+        groups = rows.groupBy("day", "_file", BROKEN).agg(F.count("*").alias("n"), F.min("reason").alias("example"))
+        for row in groups.collect():
+            counts, why = self.of(row["day"], row["_file"]), reasons[row[BROKEN]]
+            counts.refused[why.rule] += row["n"]
+            example = f"{why.rule}: {row['example']}"
+            counts.example = min(filter(None, (counts.example, example)))
+            if why.then == "fail":
+                counts.failing = example
 
     def accepted(self, rows: DataFrame) -> None:
         """Counts records that were accepted, or the rows of silver that they became one by one."""

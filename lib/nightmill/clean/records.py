@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql import functions as F
 
@@ -17,10 +16,22 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
     from pyspark.sql import DataFrame
 
-REFUSAL = "_refusal"
-"""Struct of rule, then (quarantine, drop or fail) and reason of the first rule that a record breaks; null if none."""
+BROKEN = "_broken"
+"""Number of the first rule that a record breaks; null if none."""
 CHANGED = "_changed"
 """What rules changed in a record, as in `speed stuck; flow range`; null if nothing."""
+
+
+class Reason(NamedTuple):
+    """Why a record is refused."""
+
+    rule: str
+    then: str
+    """quarantine, drop or fail."""
+    text: Expression
+    along_time: bool = False
+
+
 ORIGIN = ("_file", "_file_hash", "_drop_day")
 LINE = "_line"
 """Number of the record in its file where the source counts them, else null."""
@@ -50,74 +61,89 @@ def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
     return bronze.select(*kept, F.explode(cells).alias("_cell")).select(*kept, "_cell.*").drop("_position")
 
 
-def checked(data_set: DataSet, raw: DataFrame, masters: dict[str, DataFrame], *, originals: bool = False) -> DataFrame:
-    """Adds the typed columns of silver, `ts`, `day`, `_refusal`, `_changed`, `_original`, `_line`; drops the raw ones.
+class Judge:
+    """The rules of a data set, compiled in their order: a later rule sees what the ones before it made.
 
-    `masters` are the values that rules of kind known allow, by data set and column. `_original` is the record as JSON,
-    for refused ones or, with `originals`, for all.
+    `columns` are those of the raw records, `masters` the values that rules of kind known allow.
     """
-    contract, columns = data_set.contract, raw.columns
-    own = [c for c in columns if not c.startswith("_") and c != "day"]
-    values = {name: _typed(data_set, name, columns) for name in data_set.kept}
-    staged = raw.select(
-        "*",
-        *[value.alias(_value(name)) for name, value in values.items()],
-        *([utc_time(data_set, columns).alias("_ts")] if contract.time else []),
-    )
-    compiled = _Compiled(data_set, columns)
-    for rule in data_set.clean.rules:
-        if isinstance(rule, Known):
-            staged = _looked_up(staged, rule, masters)
-    compiled.compile()
-    original = F.when(F.col("_corrupt").isNotNull(), F.col("_corrupt")).otherwise(
-        F.to_json(F.struct(*[F.col(f"`{c}`") for c in own]))
-    )
-    line = data_set.source.row_number or ("line" if data_set.source.parser and "line" in columns else None)
-    found = staged.select(
-        *[value.alias(name) for name, value in compiled.values.items()],
-        *([F.col("_ts").alias("ts")] if contract.time else []),
-        (F.col("_record_day") if contract.time else F.lit(TIMELESS)).alias("day"),
-        F.coalesce(*compiled.refusals).alias(REFUSAL),
-        compiled.changed().alias(CHANGED),
-        original.alias("_original"),
-        (F.col(f"`{line}`").cast("bigint") if line else F.lit(None).cast("bigint")).alias(LINE),
-        *_identity(data_set, own),
-        *ORIGIN,
-    )
-    return found if originals else found.withColumn("_original", F.when(F.col(REFUSAL).isNotNull(), F.col("_original")))
 
+    def __init__(self, data_set: DataSet, columns: list[str], masters: dict[str, DataFrame]) -> None:
+        self.data_set, self.columns, self.masters = data_set, columns, masters
+        self.values: dict[str, Expression] = {name: F.col(f"`{_value(name)}`") for name in data_set.kept}
+        self.reasons: list[Reason] = []
+        """Reasons for a refusal: `_broken` is a number of this list."""
+        self._breaks: list[Expression] = []
+        self._effects: list[Expression] = []
+        self._compile()
 
-def refusal(rule: str, then: str, reason: Expression) -> Expression:
-    """The struct that says why a record is refused."""
-    return F.struct(F.lit(rule).alias("rule"), F.lit(then).alias("then"), reason.alias("reason"))
+    def judged(self, raw: DataFrame) -> DataFrame:
+        """Raw records with typed values and `_broken`."""
+        data_set = self.data_set
+        typed = {_value(name): _typed(data_set, name, self.columns) for name in data_set.kept}
+        if data_set.contract.time:
+            typed["_ts"] = utc_time(data_set, self.columns)
+        rows = raw.select("*", *[value.alias(name) for name, value in typed.items()])
+        for rule in data_set.clean.rules:
+            if isinstance(rule, Known):
+                rows = _looked_up(rows, rule, self.masters)
+        # typed values are used by many rules: a step of its own computes each of them once
+        return rows.withColumn(BROKEN, F.coalesce(*self._breaks))
 
+    def accepted(self, judged: DataFrame, *, originals: bool = False) -> DataFrame:
+        """Records that break no rule, with silver's columns and what the rules along time need."""
+        data_set = self.data_set
+        line = data_set.source.row_number or ("line" if data_set.source.parser and "line" in self.columns else None)
+        number = F.col(f"`{line}`").cast("bigint") if line else F.lit(None).cast("bigint")
+        return judged.where(F.col(BROKEN).isNull()).select(
+            *[value.alias(name) for name, value in self.values.items()],
+            *self._placed(),
+            F.lit(None).cast("int").alias(BROKEN),
+            self.changed().alias(CHANGED),
+            number.alias(LINE),
+            *([self.original().alias("_original")] if originals else []),
+            *_identity(data_set, self._own()),
+            *ORIGIN,
+        )
 
-@dataclass
-class _Compiled:
-    """The rules of a data set, compiled in their order: a later rule sees what the ones before it made."""
+    def refused(self, judged: DataFrame) -> DataFrame:
+        """Records that break a rule: day, `_broken`, reason, original, and where they came from."""
+        cases = [F.when(F.col(BROKEN) == number, one.text) for number, one in enumerate(self.reasons)]
+        return judged.where(F.col(BROKEN).isNotNull()).select(
+            self._placed()[-1], BROKEN, F.coalesce(*cases).alias("reason"), self.original().alias("original"), *ORIGIN
+        )
 
-    data_set: DataSet
-    columns: list[str]
-    values: dict[str, Expression] = field(default_factory=dict)
-    refusals: list[Expression] = field(default_factory=list)
-    effects: list[Expression] = field(default_factory=list)
+    def add(self, reason: Reason) -> int:
+        """One more reason for a refusal; returns its number."""
+        self.reasons.append(reason)
+        return len(self.reasons) - 1
 
-    def compile(self) -> None:
-        """Fills values, refusals and effects."""
-        contract = self.data_set.contract
-        self.values = {name: F.col(f"`{_value(name)}`") for name in self.data_set.kept}
-        source = self.data_set.source
+    def _own(self) -> list[str]:
+        return [name for name in self.columns if not name.startswith("_") and name != "day"]
+
+    def _placed(self) -> list[Expression]:
+        """`ts` and `day`."""
+        if self.data_set.contract.time is None:
+            return [F.lit(TIMELESS).alias("day")]
+        return [F.col("_ts").alias("ts"), F.col("_record_day").alias("day")]
+
+    def original(self) -> Expression:
+        """The record as text."""
+        record = F.to_json(F.struct(*[F.col(f"`{name}`") for name in self._own()]))
+        return F.when(F.col("_corrupt").isNotNull(), F.col("_corrupt")).otherwise(record)
+
+    def _compile(self) -> None:
+        contract, source = self.data_set.contract, self.data_set.source
         self._refuse("malformed", F.col("_corrupt").isNotNull(), F.lit(_MALFORMED.get(source.format, "")))
         if contract.time is not None:
             shown = shown_time(self.data_set, self.columns)
             self._refuse("time", F.col("_ts").isNull(), _told("not a time", shown))
-            if self.data_set.source.by_day:
+            if source.by_day:
                 self._refuse("time", after_drop(self.data_set, F.col("_ts")), _told("lies after its drop", shown))
         for name in self.data_set.kept:
             self._column(name, contract.column(name))
-        for number, rule in enumerate(self.data_set.clean.rules):
+        for rule in self.data_set.clean.rules:
             if not isinstance(rule, SEQUENCE):
-                self._rule(number, rule)
+                self._rule(rule)
         events = self.data_set.clean.events
         if events and events.grid:
             self.values[events.grid.entity] = cell = _cell(self.data_set, self.values)
@@ -127,13 +153,13 @@ class _Compiled:
 
     def changed(self) -> Expression:
         """`_changed`."""
-        if not self.effects:
+        if not self._effects:
             return F.lit(None).cast("string")
-        text = F.concat_ws("; ", *self.effects)
+        text = F.concat_ws("; ", *self._effects)
         return F.when(text != "", text)
 
     def _refuse(self, rule: str, broken: Expression, reason: Expression, then: str = "quarantine") -> None:
-        self.refusals.append(F.when(broken, refusal(rule, then, reason)))
+        self._breaks.append(F.when(broken, F.lit(self.add(Reason(rule, then, reason)))))
 
     def _column(self, name: str, column: Column) -> None:
         value, text = self.values[name], self._raw(name)
@@ -147,15 +173,15 @@ class _Compiled:
         if column.required:
             self._refuse("required", value.isNull(), F.lit(f"{name} is missing"))
         if column.between is not None:
-            self._rule(-1, Range(of=name, between=column.between), "between")
+            self._rule(Range(of=name, between=column.between), "between")
         if column.one_of is not None:
-            self._rule(-1, OneOf(of=name, values=column.one_of))
+            self._rule(OneOf(of=name, values=column.one_of))
         if column.matches is not None:
-            self._rule(-1, Matches(of=name, pattern=column.matches))
+            self._rule(Matches(of=name, pattern=column.matches))
 
-    def _rule(self, number: int, rule: AnyRule, label: str | None = None) -> None:
+    def _rule(self, rule: AnyRule, label: str | None = None) -> None:
         label = label or rule.kind
-        broken, reason = self._broken(number, rule)
+        broken, reason = self._broken(rule)
         if rule.then in ("quarantine", "drop", "fail"):
             self._refuse(label, broken, reason, rule.then)
             return
@@ -167,9 +193,9 @@ class _Compiled:
             low, high = (F.lit(bound).cast("double") for bound in rule.between)
             moved = F.greatest(low, F.least(high, value))
         self.values[name] = F.when(broken, moved).otherwise(value)
-        self.effects.append(F.when(broken, f"{name} {label}"))
+        self._effects.append(F.when(broken, f"{name} {label}"))
 
-    def _broken(self, number: int, rule: AnyRule) -> tuple[Expression, Expression]:
+    def _broken(self, rule: AnyRule) -> tuple[Expression, Expression]:
         """Whether a record breaks a rule, and what to say."""
         if isinstance(rule, Related):
             values = {name: self.values[name] for name in rule.relation.columns}

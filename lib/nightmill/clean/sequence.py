@@ -5,13 +5,12 @@ All of it works on one order of the records, by entity and local day, so that Sp
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from nightmill.clean.records import CHANGED, LINE, REFUSAL, refusal
+from nightmill.clean.records import BROKEN, CHANGED, LINE, Judge, Reason
 from nightmill.config import DataSet
 from nightmill.config.cleaning import SEQUENCE, Monotone, Spike, Stuck
 from nightmill.lake.contract import second_pass
@@ -77,12 +76,16 @@ def refuses(data_set: DataSet) -> bool:
     return any(isinstance(rule, SEQUENCE) and rule.then != "null" for rule in data_set.clean.rules)
 
 
-def sequenced(data_set: DataSet, rows: DataFrame) -> DataFrame:
-    """Applies the rules along time to records without duplicates; all see the values as they come in here."""
+def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
+    """Applies the rules along time to records without duplicates; all see the values as they come in here.
+
+    Refused ones have `_broken`, a number of the judge's reasons.
+    """
+    data_set = judge.data_set
     rules = [rule for rule in data_set.clean.rules if isinstance(rule, SEQUENCE)]
     if not rules:
         return rows
-    order, flags, refusals = in_order(data_set), [], []
+    order, flags, broken = in_order(data_set), [], []
     for number, rule in enumerate(rules):
         flag = f"_breaks_{number}"
         value = F.col(f"`{rule.of}`")
@@ -96,16 +99,18 @@ def sequenced(data_set: DataSet, rows: DataFrame) -> DataFrame:
         if rule.then != "null":
             shown = F.coalesce(value.cast("string"), F.lit(""))
             reason = F.concat(F.lit(f"{rule.of} {_REASONS[rule.kind]}: '"), shown, F.lit("'"))
-            refusals.append(F.when(F.col(flag), refusal(rule.kind, rule.then, reason)))
+            broken.append(F.when(F.col(flag), F.lit(judge.add(Reason(rule.kind, rule.then, reason, along_time=True)))))
     values: dict[str, Expression] = {}
     effects = [F.col(CHANGED)]
     for rule, flag in zip(rules, flags):
         if rule.then == "null":
             values[rule.of] = F.when(~F.col(flag), values.get(rule.of, F.col(f"`{rule.of}`")))
             effects.append(F.when(F.col(flag), F.lit(f"{rule.of} {rule.kind}")))
-    changed = F.concat_ws("; ", *effects)
-    values[CHANGED] = F.when(changed != "", changed)
-    values[REFUSAL] = reduce(lambda a, b: F.coalesce(a, b), refusals, F.col(REFUSAL))
+    if len(effects) > 1:
+        changed = F.concat_ws("; ", *effects)
+        values[CHANGED] = F.when(changed != "", changed)
+    if broken:
+        values[BROKEN] = F.coalesce(*broken)
     return rows.withColumns(values).drop(*flags)
 
 

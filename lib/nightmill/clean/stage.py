@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -12,9 +13,10 @@ from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from nightmill.clean.accounting import Account, Counts
+from nightmill.clean.corrections import corrected, corrections_digest, record_number, replay
 from nightmill.clean.filters import filtered
 from nightmill.clean.gaps import FILLED, filled
-from nightmill.clean.records import CHANGED, REFUSAL, checked, melted
+from nightmill.clean.records import BROKEN, CHANGED, ORIGIN, Judge, melted
 from nightmill.clean.sequence import (
     DUPLICATE,
     duplicates_marked,
@@ -29,7 +31,7 @@ from nightmill.config.cleaning import SEQUENCE, Known
 from nightmill.config.load import DATA
 from nightmill.errors import DataRefused
 from nightmill.lake.faults import translated
-from nightmill.lake.quarantine import SCHEMA
+from nightmill.lake.quarantine import SCHEMA, corrections
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 from nightmill.lake.writes import days_condition, partition_by_day, read, replace
@@ -66,9 +68,9 @@ class _Work:
     data_set: DataSet
     wanted: set[date] | None
     """Days that are made anew; None for all."""
-    raw: DataFrame
-    """Bronze records of these days, one per entity."""
-    masters: dict[str, DataFrame]
+    judge: Judge
+    judged: DataFrame
+    """Bronze records of these days, one per entity, with the first rule that each breaks."""
     account: Account = field(default_factory=Account)
 
     def condition(self, without: set[date]) -> str | None:
@@ -78,7 +80,17 @@ class _Work:
         return f"NOT ({days_condition(without)})" if without else None
 
 
-def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: set[date]) -> Cleaned:
+@dataclass(frozen=True)
+class Replay:
+    """Refused records are to be judged again."""
+
+    corrections: Path | None = None
+    """File of refused records that a person has edited."""
+
+
+def clean(
+    spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: set[date], again: Replay | None = None
+) -> Cleaned:
     """Makes the given days anew, and every day that bronze changed since silver was last made.
 
     Raises DataRefused for days in which too many records are refused; the other days are written all the same.
@@ -86,6 +98,8 @@ def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: 
     bronze, silver = lake.table("bronze", data_set.name), lake.table("silver", data_set.name)
     version = step.read(bronze)
     masters = {rule.in_: step.read(lake.table("silver", rule.in_.removeprefix(DATA))) for rule in _known(data_set)}
+    if again is not None:
+        days = days | replay(spark, lake, step, data_set, again.corrections)
     stale = stale_days(lake, data_set, version, masters)
     wanted = None if stale is None else stale | days
     result = Cleaned(data_set.name, version=silver.version())
@@ -95,12 +109,21 @@ def clean(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: 
     if wanted is not None and whole_series(data_set) and _looks_along_time(data_set):
         wanted = None
     rows = read(spark, bronze, version)
+    fixes = corrections(lake, data_set.name)
     if wanted is not None:
-        rows = rows.where(days_condition(wanted, "_record_day"))
-    raw = melted(data_set, rows)
-    work = _Work(spark, lake, step, data_set, wanted, raw, _masters(spark, lake, data_set, masters))
+        moved = {row["was_day"] for row in fixes if row["day"] in wanted}
+        rows = rows.where(days_condition(wanted | moved, "_record_day"))
+    raw, per_record = melted(data_set, rows), 1
+    judge = Judge(data_set, raw.columns, _masters(spark, lake, data_set, masters))
+    if fixes:
+        raw = corrected(spark, judge, raw, fixes)
+        raw = raw if wanted is None else raw.where(days_condition(wanted, "_record_day"))
+        counted_rows = raw
+    else:
+        counted_rows, per_record = rows, _entities(rows, raw)
+    work = _Work(spark, lake, step, data_set, wanted, judge, judge.judged(raw))
     with translated(bronze.uri):
-        work.account.parsed(rows, _entities(rows, raw))
+        work.account.parsed(counted_rows, per_record)
         over = _refuse(work)
     made = (wanted or set()) | work.account.by_day().keys()
     if made - over or not made:
@@ -126,6 +149,9 @@ def stale_days(lake: Lake, data_set: DataSet, version: int, masters: dict[str, i
     if changed is None:
         return None
     stale = changed | {date.fromisoformat(day) for day in note.get("refused_days", [])}
+    fixes = corrections(lake, data_set.name)
+    if fixes and note.get("corrections") != corrections_digest(fixes):
+        stale |= {row[day] for row in fixes for day in ("day", "was_day")}
     labels = {lake.table("silver", name.removeprefix(DATA)).label: known for name, known in masters.items()}
     if any(note["inputs"].get(label) != known for label, known in labels.items()):
         stale |= _days_of_unknown(lake.table("quarantine", data_set.name))
@@ -169,27 +195,25 @@ def _entities(rows: DataFrame, raw: DataFrame) -> int:
     return 1 if raw is rows else len(rows.columns) - len(set(rows.columns) & set(raw.columns))
 
 
-def _judged(work: _Work, *, originals: bool = False) -> DataFrame:
-    return checked(work.data_set, work.raw, work.masters, originals=originals)
-
-
 def _unique(work: _Work, *, originals: bool = False) -> DataFrame:
     """Records that no rule on single records refuses, without duplicates, after the rules along time."""
     data_set = work.data_set
-    good = _judged(work, originals=originals).where(F.col(REFUSAL).isNull())
+    good = work.judge.accepted(work.judged, originals=originals)
     marked = duplicates_marked(data_set, passes_told_apart(data_set, good))
-    return sequenced(data_set, marked.where(~F.col(DUPLICATE)).drop(DUPLICATE))
+    return sequenced(work.judge, marked.where(~F.col(DUPLICATE)).drop(DUPLICATE))
 
 
 def _refuse(work: _Work) -> set[date]:
     """Puts refused records into quarantine and returns the days that are refused whole."""
-    refused = _judged(work).where(F.col(REFUSAL).isNotNull())
+    refused = work.judge.refused(work.judged)
     if refuses(work.data_set):
-        along = _unique(work, originals=True).where(F.col(REFUSAL).isNotNull())
-        refused = refused.unionByName(along)
+        along = _unique(work, originals=True).where(F.col(BROKEN).isNotNull())
+        cases = [F.when(F.col(BROKEN) == n, why.text) for n, why in enumerate(work.judge.reasons) if why.along_time]
+        told = F.coalesce(*cases).alias("reason")
+        refused = refused.unionByName(along.select("day", BROKEN, told, F.col("_original").alias("original"), *ORIGIN))
     refused = refused.persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        work.account.refused(refused)
+        work.account.refused(refused, work.judge.reasons)
         _quarantine(work, refused)
     finally:
         refused.unpersist()
@@ -200,30 +224,34 @@ def _refuse(work: _Work) -> set[date]:
 def _quarantine(work: _Work, refused: DataFrame) -> None:
     """Replaces what cleaning had refused of these days, or of all; days refused whole are kept, too."""
     table, step = work.lake.table("quarantine", work.data_set.name), work.step
-    kept = refused.where(F.col(f"{REFUSAL}.then") != "drop")
     if not table.exists() and not any(counts.refused for counts in work.account.places.values()):
         return
-    rows = kept.select(
+    reasons = work.judge.reasons
+    dropped = [number for number, why in enumerate(reasons) if why.then == "drop"]
+    rules = F.array(*[F.lit(why.rule) for why in reasons])
+    rows = refused.where(~F.col(BROKEN).isin(dropped)).select(
         "day",
         F.lit("clean").alias("stage"),
-        F.col(f"{REFUSAL}.rule").alias("rule"),
-        F.col(f"{REFUSAL}.reason").alias("reason"),
-        F.col("_original").alias("original"),
+        F.get(rules, F.col(BROKEN)).alias("rule"),
+        "reason",
+        "original",
         "_file",
         "_file_hash",
         "_drop_day",
         F.lit(step.run_id).alias("run_id"),
+        record_number(F.col("_file_hash"), F.col("original")).alias("record"),
+        F.lit(None).cast("date").alias("was_day"),
     )
     assert rows.columns == SCHEMA.names
     days = "true" if work.wanted is None else days_condition(work.wanted | work.account.by_day().keys())
     condition = f"stage = 'clean' AND ({days})"
-    step.wrote(table, replace(rows.coalesce(1), table, condition, step.note(), step.lease))
+    step.wrote(table, replace(rows.coalesce(1), table, condition, step.note(), step.lease, merge_schema=True))
 
 
 def _write(work: _Work, silver: Table, made: set[date], over: set[date]) -> int:
     """Last of all: silver's commit says up to which bronze version everything is done."""
     data_set, step, condition = work.data_set, work.step, work.condition(over)
-    accepted = _unique(work).where(F.col(REFUSAL).isNull())
+    accepted = _unique(work).where(F.col(BROKEN).isNull())
     accepted = accepted.where(condition) if condition else accepted
     rows = _rows(data_set, accepted)
     counts = [c.parsed - sum(c.refused.values()) for day, c in work.account.by_day().items() if day not in over]
@@ -231,7 +259,11 @@ def _write(work: _Work, silver: Table, made: set[date], over: set[date]) -> int:
         rows,
         silver,
         condition,
-        step.note(contract=digest(data_set), refused_days=sorted(over)),
+        step.note(
+            contract=digest(data_set),
+            refused_days=sorted(over),
+            corrections=corrections_digest(corrections(work.lake, data_set.name)),
+        ),
         step.lease,
         none_yet=condition is not None and not silver.may_hold(made - over),
         partition_by_day=partition_by_day(sum(counts), len(counts)),

@@ -43,8 +43,9 @@ def read(
 def _objects(spark: SparkSession, data_set: DataSet, files: list[RawFile], *, outer: bool = False) -> DataFrame:
     """`value` (text of one object), `_path`, and `whole`: whether a document has its list, be it empty."""
     source = data_set.source
-    reader = spark.read.option("encoding", source.encoding).option("wholetext", source.records is not None)
-    text = reader.text([file.uri for file in files]).select("value", file_path().alias("_path"))
+    reader = spark.read.option("encoding", source.encoding)
+    lines = reader.text([file.uri for file in files], wholetext=source.records is not None)
+    text = lines.select("value", file_path().alias("_path"))
     if source.records is None:
         return text.where(F.trim("value") != "").withColumn("whole", F.lit(False))
     path = "$" if source.records == "." else f"$.{source.records}"

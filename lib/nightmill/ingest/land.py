@@ -130,8 +130,8 @@ def _found(
 ) -> _Drop:
     """The new files of these days' drops."""
     files = find_days(data_set, raw, days)
-    hashes = set(known.values())
-    fresh = [f for f in _once(files) if f.hash not in hashes]
+    before = {_content(data_set, name, digest) for name, digest in known.items()}
+    fresh = [f for f in _once(data_set, files) if _content(data_set, f.name, f.hash) not in before]
     result.known = len(files) - len(fresh)
     drop = _Drop(fresh, {}, {})
     if fresh:
@@ -211,9 +211,16 @@ def _known(bronze: Table) -> dict[str, str]:
     return known
 
 
-def _once(files: list[RawFile]) -> list[RawFile]:
+def _once(data_set: DataSet, files: list[RawFile]) -> list[RawFile]:
     """Of files with the same content the first by name: the same records under two names land once."""
-    return list({file.hash: file for file in reversed(files)}.values())[::-1]
+    return list({_content(data_set, file.name, file.hash): file for file in reversed(files)}.values())[::-1]
+
+
+def _content(data_set: DataSet, name: str, digest: str) -> tuple[str, ...]:
+    """What makes files the same: their bytes, and what their names say where that is part of the records."""
+    pattern, parser = data_set.source.file_name, data_set.source.parser
+    said = (name_groups(pattern, name) or {}) if pattern else {}
+    return (digest, *said.values(), *([name] if parser and parser.kind == "reference" else []))
 
 
 def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict[str, Refusal]) -> tuple[int, Groups]:

@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 
 from nightmill.lake.faults import translated
 from nightmill.lake.run import Step
-from nightmill.lake.tables import Lake
+from nightmill.lake.tables import Lake, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +27,15 @@ SCHEMA = pa.schema(
         ("_file_hash", pa.string()),
         ("_drop_day", pa.date32()),
         ("run_id", pa.string()),
+        ("record", pa.string()),
+        ("was_day", pa.date32()),
     ]
 )
-"""`stage` is land for whole files, clean for records; `original` is the record as JSON of its bronze columns."""
+"""`stage` is land for whole files, clean for records, corrected for what a person made of a record.
+
+`original` is the record as JSON of its bronze columns, or as text where it is malformed; `record` tells it from others
+of its data set. A correction has the record's number, its new text, its day, and the day that it had before.
+"""
 
 
 class Refused(Protocol):
@@ -68,16 +74,48 @@ def refuse_files(
             "_file_hash": file.hash,
             "_drop_day": file.day,
             "run_id": step.run_id,
+            "record": None,
+            "was_day": None,
         }
         for file in files
     ]
+    _replace(table, step, rows, _whole_files(files))
+
+
+def correct_records(lake: Lake, step: Step, name: str, corrections: list[dict[str, Any]]) -> None:
+    """Notes what became of records; a later correction of a record replaces an earlier one."""
+    table = lake.table("quarantine", name)
+    base = {"stage": "corrected", "rule": "", "reason": "", "run_id": step.run_id}
+    records = ", ".join(f"'{row['record']}'" for row in corrections)
+    _replace(table, step, [base | row for row in corrections], f"stage = 'corrected' AND record IN ({records})")
+
+
+def corrections(lake: Lake, name: str) -> list[dict[str, Any]]:
+    """All corrections of a data set, sorted by record; empty where there is none."""
+    table = lake.table("quarantine", name)
+    if not table.exists() or "record" not in table.delta().schema().to_arrow().names:
+        return []
+    found = table.delta().to_pyarrow_table(filters=pc.field("stage") == "corrected").to_pylist()
+    return sorted(found, key=lambda row: str(row["record"]))
+
+
+def refused_records(lake: Lake, name: str) -> list[dict[str, Any]]:
+    """All records that cleaning refused, in order of day, file and number."""
+    table = lake.table("quarantine", name)
+    if not table.exists():
+        return []
+    found = table.delta().to_pyarrow_table(filters=pc.field("stage") == "clean").to_pylist()
+    return sorted(found, key=lambda row: (row["day"], row["_file"], str(row.get("record"))))
+
+
+def _replace(table: Table, step: Step, rows: list[dict[str, Any]], condition: str) -> None:
+    """Replaces the rows that meet the condition; a table of an older version receives the columns that it lacks."""
     data = pa.Table.from_pylist(rows, schema=SCHEMA)
     step.lease.verify()
-    options: dict[str, Any] = {"storage_options": lake.storage_options or None}
+    options: dict[str, Any] = {"storage_options": table.lake.storage_options or None}
     with translated(table.uri):
         if table.exists():
-            condition = _whole_files(files)
-            write_deltalake(table.uri, data, mode="overwrite", predicate=condition, **options)
+            write_deltalake(table.uri, data, mode="overwrite", predicate=condition, schema_mode="merge", **options)
         else:
             write_deltalake(table.uri, data, mode="append", **options)
     version = table.version()
