@@ -32,17 +32,17 @@ def weekend(local_day: Column) -> Column:
     return (local_day + 3) % 7 >= 5
 
 
-def day_off(local_day: Column, country: str = "DE") -> Column:
-    """Whether a local day, counted from 1970-01-01, is a Saturday, a Sunday or a public holiday of the country."""
-    return weekend(local_day) | local_day.isin(*_holidays(country))
+def day_off(local_day: Column) -> Column:
+    """Whether a local day, counted from 1970-01-01, is a Saturday, a Sunday or a German holiday of 2010 to 2039."""
+    return weekend(local_day) | F.array_contains(F.expr(_holidays()), local_day)
 
 
 @cache
-def _holidays(country: str) -> tuple[int, ...]:
+def _holidays() -> str:
     from holidays import country_holidays
 
-    years = range(1990, 2061)
-    return tuple(day.toordinal() - date(1970, 1, 1).toordinal() for day in sorted(country_holidays(country, years=years)))
+    days = sorted(country_holidays("DE", years=range(2010, 2040)))
+    return f"array({', '.join(f'{day.toordinal() - date(1970, 1, 1).toordinal()}L' for day in days)})"
 
 
 def local_clock(ts: Column, zone: str) -> tuple[Column, Column]:

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from nightmill.simulate import episodes
 from nightmill.simulate.chance import Chance
+from nightmill.simulate.clock import iso
 from nightmill.simulate.episodes import Steps
 
 RATES = {
@@ -107,27 +108,18 @@ def plant(clean: DataFrame, soil: Soil, first: date, days: int, chance: Chance) 
     true time; pairs count twice, once in each drop: superseded and correction, delayed and late.
     """
     wanted = F.col("drop").between(F.lit(first), F.lit(first + timedelta(days=days - 1)))
-    records = _soiled(clean, soil, chance).where(wanted & F.col("present"))
+    soiled = _soiled(clean, soil, chance).where(wanted)
     malformed = F.coalesce(F.col("dirt") == "malformed", F.lit(False))
-    return records.withColumn("malformed", malformed).drop("dirt", "present"), _truth(clean, soil, chance, wanted)
-
-
-def _truth(clean: DataFrame, soil: Soil, chance: Chance, wanted: Column) -> DataFrame:
-    # the truth needs no values but the entity's: without them Spark need not compute any
-    bare = clean.select(soil.entity, "ts", "day")
-    of_entity = {k: {c: v for c, v in spoilt.items() if c == soil.entity} for k, spoilt in soil.kinds.items()}
-    return (
-        _soiled(bare, Soil(**{**soil.__dict__, "kinds": of_entity}), chance)
-        .where(wanted & F.col("dirt").isNotNull())
-        .select(
-            F.lit(soil.data_set).alias("data_set"),
-            F.col("dirt").alias("kind"),
-            F.col(soil.entity).alias("entity"),
-            F.date_format("ts", "yyyy-MM-dd'T'HH:mm:ss'Z'").alias("ts"),
-            F.concat_ws("/", F.lit(soil.data_set), F.col("drop").cast("string"), F.lit(soil.file)).alias("file"),
-            "drop",
-        )
+    records = soiled.where("present").withColumn("malformed", malformed).drop("dirt", "present")
+    truth = soiled.where("dirt IS NOT NULL").select(
+        F.lit(soil.data_set).alias("data_set"),
+        F.col("dirt").alias("kind"),
+        F.col(soil.entity).alias("entity"),
+        iso(F.col("ts")).alias("ts"),
+        F.concat_ws("/", F.lit(soil.data_set), F.col("drop").cast("string"), F.lit(soil.file)).alias("file"),
+        "drop",
     )
+    return records, truth
 
 
 def _soiled(clean: DataFrame, soil: Soil, chance: Chance) -> DataFrame:
@@ -151,22 +143,20 @@ def _soiled(clean: DataFrame, soil: Soil, chance: Chance) -> DataFrame:
 
 
 def _traces(soil: Soil) -> Column:
-    """The traces that a row of that `_kind` leaves."""
+    """The traces that a row of that `_kind` leaves; as SQL, which is quicker to build than columns of literals."""
+    known = {kind: traces for kind, traces in OUTCOMES.items() if kind in soil.kinds}
+    cases = [f"WHEN _kind = '{kind}' THEN {_structs(traces)}" for kind, traces in known.items()]
+    usual = "array(named_struct('dirt', _kind, 'days_later', 0, 'spoilt', true, 'present', true))"
+    return F.expr(f"CASE WHEN _kind IS NULL THEN {_structs((Trace(),))} {' '.join(cases)} ELSE {usual} END")
 
-    def structs(traces: tuple[Trace, ...]) -> Column:
-        return F.array(*[F.struct(*[F.lit(v).alias(k) for k, v in trace.__dict__.items()]) for trace in traces])
 
-    usual = F.struct(
-        F.col("_kind").alias("dirt"),
-        F.lit(0).alias("days_later"),
-        F.lit(True).alias("spoilt"),
-        F.lit(True).alias("present"),
-    )
-    found = F.when(F.col("_kind").isNull(), structs((Trace(),)))
-    for kind, traces in OUTCOMES.items():
-        if kind in soil.kinds:
-            found = found.when(F.col("_kind") == kind, structs(traces))
-    return found.otherwise(F.array(usual))
+def _structs(traces: tuple[Trace, ...]) -> str:
+    def told(trace: Trace) -> str:
+        name = "CAST(NULL AS STRING)" if trace.dirt is None else f"'{trace.dirt}'"
+        given = f"'days_later', {trace.days_later}, 'spoilt', {trace.spoilt}, 'present', {trace.present}"
+        return f"named_struct('dirt', {name}, {given})"
+
+    return f"array({', '.join(map(told, traces))})"
 
 
 def _with_kind(rows: DataFrame, soil: Soil, chance: Chance) -> DataFrame:
