@@ -93,17 +93,10 @@ def _write_truth(
     if not truths:
         return [], {}
     together = reduce(DataFrame.unionByName, truths.values())
-    seen = Observation()
+    folders = write(spark, raw, Drops("truth", "dirt.csv", together, dirt.TRUTH, dirt.TRUTH), days)
+    written = spark.read.csv(folders, header=True).groupBy("data_set", "kind").count().collect()
+    found = {(row["data_set"], row["kind"]): int(row["count"]) for row in written}
     kinds = (*dirt.KINDS, *damage.KINDS)
-    counts = [
-        F.count_if((F.col("data_set") == data_set) & (F.col("kind") == kind)).alias(f"{data_set} {kind}")
-        for data_set in truths
-        for kind in kinds
-    ]
-    rows = together.observe(seen, *counts)
-    folders = write(spark, raw, Drops("truth", "dirt.csv", rows, dirt.TRUTH, dirt.TRUTH), days)
-    found = {name: count for name, count in seen.get.items() if count}
     return folders, {
-        data_set: {kind: found[f"{data_set} {kind}"] for kind in kinds if f"{data_set} {kind}" in found}
-        for data_set in truths
+        data_set: {kind: found[data_set, kind] for kind in kinds if (data_set, kind) in found} for data_set in truths
     }
