@@ -48,7 +48,7 @@ def stocks(spark: SparkSession, first: date, days: int, count: int, chance: Chan
     number, today = F.col("number"), F.col("today")
     age = ((today + number) % _WEEK).cast("int")
     usual = _share(chance) * _size(chance) * _WEEK
-    level = F.ceil(usual * 2 + 4).cast("long")
+    level = F.ceil(usual * 1.4 + 2).cast("long")
 
     def left(since: Column, until: Column) -> Column:
         """Of a full stock after the demand of the days `since` … `until` ago; nothing is owed."""

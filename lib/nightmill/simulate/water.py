@@ -66,12 +66,12 @@ def pressures(spark: SparkSession, first: date, days: int, count: int, chance: C
 def leaks(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> DataFrame:
     """sensor, begin and end (UTC timestamps), bar (lost at the sensor) of the leaks that touch these days."""
     begin = (first.toordinal() - date(1970, 1, 1).toordinal()) * 1440
-    fortnights = F.sequence(F.lit(begin // _FORTNIGHT), F.lit((begin + days * 1440) // _FORTNIGHT))
+    fortnights = F.sequence(*(F.lit(m // _FORTNIGHT).cast("long") for m in (begin, begin + days * 1440)))
     start, end, lost, has = _leak(F.col("fortnight"), chance)
     return (
         spark.range(count)
         .select(F.col("id").alias("number"), F.format_string("p-%03d", "id").alias("sensor"))
-        .withColumn("fortnight", F.explode(fortnights).cast("long"))
+        .withColumn("fortnight", F.explode(fortnights))
         .where(has & (start < begin + days * 1440) & (end > begin))
         .select("sensor", _at(start).alias("begin"), _at(end).alias("end"), lost.alias("bar"))
     )
