@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import reduce
@@ -55,20 +56,46 @@ def simulate(
         raise ConfigError(f"days is {days}: a simulation needs at least one", where="--days")
     size_of, wanted, chance = sized(sizes or {}), chosen(only), Chance(seed)
     written_days = [start + timedelta(days=n) for n in range(days)]
-    folders, records, truths = [], {}, {}
+    with _expressions_compiled_in_parts(spark):
+        return _write_all(spark, raw, size_of, wanted, start, written_days, chance)
+
+
+def _write_all(
+    spark: SparkSession,
+    raw: str,
+    size_of: Mapping[str, int],
+    wanted: Sequence[str],
+    start: date,
+    days: list[date],
+    chance: Chance,
+) -> Simulated:
+    folders: list[str] = []
+    records, truths = {}, {}
     for name, system in SYSTEMS.items():
         for data_set, static in system.static.items():
             if data_set in wanted:
                 folders.append(write_static(spark, raw, static(spark, size_of[name], chance)))
         for data_set, daily in system.daily.items():
             if data_set in wanted:
-                drops = daily(spark, start, days, size_of[name], chance)
-                written, records[data_set] = _write_counted(spark, raw, drops, written_days)
+                drops = daily(spark, start, len(days), size_of[name], chance)
+                written, records[data_set] = _write_counted(spark, raw, drops, days)
                 folders += written
-                log.info("%s: %d records in %d drops", data_set, records[data_set], days)
-                truths[data_set] = _truth(spark, raw, drops, written_days, chance)
-    truth_folders, planted = _write_truth(spark, raw, {k: t for k, t in truths.items() if t is not None}, written_days)
+                log.info("%s: %d records in %d drops", data_set, records[data_set], len(days))
+                truths[data_set] = _truth(spark, raw, drops, days, chance)
+    truth_folders, planted = _write_truth(spark, raw, {k: t for k, t in truths.items() if t is not None}, days)
     return Simulated((*folders, *truth_folders), records, planted)
+
+
+@contextmanager
+def _expressions_compiled_in_parts(spark: SparkSession) -> Iterator[None]:
+    """The expressions are long: fused into one method they are too large for the JVM to compile, and seven times slower."""
+    name = "spark.sql.codegen.wholeStage"
+    before = spark.conf.get(name, None)
+    spark.conf.set(name, "false")
+    try:
+        yield
+    finally:
+        spark.conf.set(name, before) if before is not None else spark.conf.unset(name)
 
 
 def _write_counted(spark: SparkSession, raw: str, drops: Drops, days: list[date]) -> tuple[list[str], int]:
