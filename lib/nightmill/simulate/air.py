@@ -1,7 +1,7 @@
 """Air quality stations, hourly: JSON lines with a nested location.
 
-Nitrogen dioxide follows the traffic of the station's road, particles the heating, both are thinned by wind and particles
-washed out by rain; ozone follows warmth and is eaten by nitrogen dioxide.
+Nitrogen dioxide follows the traffic of the station's road, particles the heating; both are thinned by wind, particles
+washed out by rain too. Ozone follows warmth and is eaten by nitrogen dioxide.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chanc
         "bad_code": {"station": F.upper(F.translate("station", "-", " "))},
         "stuck": {"no2": F.round(chance.between(15, 35, "air/stuck", F.col("station"), steps.watch()), 1)},
     }
-    clean = concentrations(spark, first - timedelta(days=1), days + 1, count, chance).withColumn("time", iso(F.col("ts")))
+    clean = concentrations(spark, first - timedelta(days=1), days + 1, count, chance).withColumn(
+        "time", iso(F.col("ts"))
+    )
     soil = dirt.Soil(NAME, FILE, "station", kinds, count * 24, steps)
     records, truth = dirt.plant(clean, soil, first, days, chance)
     columns = ("station", "time", *COLUMNS[2:])

@@ -29,7 +29,7 @@ COLUMNS = ("call", "time", "longitude", "latitude", "type", "priority", "phone")
 
 
 def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
-    """`city/calls/{day}/calls.json`: COLUMNS; time in UTC, priority 1 (highest) to 3; `count` calls a day on average."""
+    """`city/calls/{day}/calls.json`: COLUMNS; time in UTC, priority 1 (highest) to 3; about `count` calls a day."""
     kinds: dict[str, dict[str, Column]] = {
         "out_of_range": {"longitude": F.lit(0.0)},
         "missing_value": {"latitude": F.lit(None).cast("double")},
@@ -91,5 +91,8 @@ def _place(chance: Chance, of: Column) -> list[Column]:
         here = (pick >= lower) & (pick < upper)
         longitude = F.when(here, x + east).otherwise(longitude)
         latitude = F.when(here, y + north).otherwise(latitude)
-    inside = (F.least(F.greatest(longitude, F.lit(WEST)), F.lit(EAST)), F.least(F.greatest(latitude, F.lit(SOUTH)), F.lit(NORTH)))
+    inside = (
+        F.least(F.greatest(longitude, F.lit(WEST)), F.lit(EAST)),
+        F.least(F.greatest(latitude, F.lit(SOUTH)), F.lit(NORTH)),
+    )
     return [F.round(c, 5).alias(name) for c, name in zip(inside, ("longitude", "latitude"), strict=True)]

@@ -58,7 +58,10 @@ class Chance:
         knot = F.floor(time / every).cast("long")
         fraction = time / every - knot
         late = fraction * fraction * (F.lit(3.0) - fraction * 2)
-        early, after = self.between(-1, 1, salt, knot, *of), self.between(-1, 1, salt, knot + F.lit(1).cast("long"), *of)
+        early, after = (
+            self.between(-1, 1, salt, knot, *of),
+            self.between(-1, 1, salt, knot + F.lit(1).cast("long"), *of),
+        )
         return early + (after - early) * late
 
     def count(self, mean: Column, salt: str, *of: Column) -> Column:

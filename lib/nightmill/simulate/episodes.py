@@ -58,7 +58,9 @@ class Steps:
         return F.floor(self._step() / WATCH).cast("long")
 
 
-def befalling(steps: Steps, rates: dict[str, float], entity: Column, salt: str, chance: Chance) -> tuple[Column, Column]:
+def befalling(
+    steps: Steps, rates: dict[str, float], entity: Column, salt: str, chance: Chance
+) -> tuple[Column, Column]:
     """Whether the row's watch has an episode, and its kind where it befalls this very row (else null).
 
     `rates` are shares of rows by kind of KINDS.

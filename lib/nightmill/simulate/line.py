@@ -1,8 +1,8 @@
 """A production line: a part a minute in two shifts of working days, measured and judged.
 
 The diameter grows as the tool wears and falls back when it is changed every 700 minutes of the clock; the force shows
-the wear, with an error of its own. A part is ok within ±0.040 mm of 20 mm, rework within ±0.055, else scrap: by its true
-measures, so who knows wear and tolerance predicts the verdict as well as the measuring error of 4 µm allows.
+the wear, with an error of its own. A part is ok within ±0.040 mm of 20 mm, rework within ±0.055, else scrap: by its
+true diameter, so who knows it predicts the verdict as well as the measuring error of 4 µm allows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TOOL_LIFE = 700.0
 
 
 def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
-    """`factory/line/{day}/line.csv`: COLUMNS; ts in UTC, force kN, length and diameter mm, part as P01-20260302-0123."""
+    """`factory/line/{day}/line.csv`: COLUMNS; ts in UTC, force kN, others mm, part as P01-20260302-0123."""
     value = F.col("diameter")
     kinds: dict[str, dict[str, Column]] = {
         "duplicate": {},

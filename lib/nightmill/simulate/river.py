@@ -40,7 +40,7 @@ _WEIGHT, _RAIN = 1_000_000, 100
 
 
 def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
-    """`city/river/{day}/river.parquet`: gauge, ts (UTC timestamp), level (m), rain (mm in the step, at its catchment)."""
+    """`city/river/{day}/river.parquet`: gauge, ts (UTC timestamp), level (m), rain (mm in the step)."""
     level, steps = F.col("level"), Steps(EVERY, ZONE)
     code = chance.uniform("river/code", F.col("ts"), F.col("gauge"))
     kinds: dict[str, dict[str, Column]] = {
@@ -94,7 +94,9 @@ def _true(spark: SparkSession, first: date, days: int, count: int, chance: Chanc
         .withColumn("step", _step(F.unix_seconds("ts")))
         .join(F.broadcast(rains), ["catchment", "step"])
         .join(F.broadcast(_response(spark, rains, horizon)), ["catchment", "step"], "left")
-        .select("gauge", "ts", "day", (F.col("fallen") / _RAIN).alias("rain"), F.pow(flow / 8, 0.625).alias("true_level"))
+        .select(
+            "gauge", "ts", "day", (F.col("fallen") / _RAIN).alias("rain"), F.pow(flow / 8, 0.625).alias("true_level")
+        )
     )
 
 

@@ -1,6 +1,7 @@
 """Spare parts: daily demand and stock per part; opening + receipts - issued = closing.
 
-Demand is intermittent: on working days a part is asked for with its own probability, in geometric numbers. Each part is filled up to its own level once a week: so a stock needs a week of past alone.
+Demand is intermittent: on working days a part is asked for with its own probability, in geometric numbers. Each part is
+filled up to its own level once a week: so a stock needs a week of past alone. What is not there is not issued later.
 The best forecast of a day's demand by squared error is `mean_demand`.
 """
 

@@ -62,9 +62,7 @@ SYSTEMS: dict[str, System] = {
     "calls": _system(200, {calls.NAME: calls.drops}),
     "bikes": _system(30, {bikes.NAME: bikes.drops}),
     "lights": _system(100, {lights.NAME: lights.drops}, lamps=lights.lamps),
-    "machines": _system(
-        40, {machines.READINGS: machines.reading_drops, machines.FAILURES: machines.failure_drops}
-    ),
+    "machines": _system(40, {machines.READINGS: machines.reading_drops, machines.FAILURES: machines.failure_drops}),
     "line": _system(2, {line.NAME: line.drops}),
     "spare_parts": _system(100, {spare_parts.NAME: spare_parts.drops}),
     "meters": _system(10, {meters.NAME: meters.drops}),

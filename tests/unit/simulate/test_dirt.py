@@ -46,7 +46,9 @@ def _kinds():
 
 
 def _soil(rates, *, rows=1e9, steps=None, kinds=None):
-    return dirt.Soil("city/x", "x.csv", "sensor", kinds or _kinds(), rows, steps, dict.fromkeys(dirt.RATES, 0.0) | rates)
+    return dirt.Soil(
+        "city/x", "x.csv", "sensor", kinds or _kinds(), rows, steps, dict.fromkeys(dirt.RATES, 0.0) | rates
+    )
 
 
 def _clean(spark, count=1):

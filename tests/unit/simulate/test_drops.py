@@ -54,7 +54,9 @@ def test_gz_is_whole_and_separators_are_kept(spark, tmp_path, rows):
 
 def test_malformed_records_have_a_field_too_few_or_too_many_or_break_off(spark, tmp_path):
     records = [(MONDAY, n, f"sensor-{n}", 1.5) for n in range(20)]
-    rows = spark.createDataFrame(records, "drop date, n int, name string, value double").withColumn("malformed", F.expr("n > 0"))
+    rows = spark.createDataFrame(records, "drop date, n int, name string, value double").withColumn(
+        "malformed", F.expr("n > 0")
+    )
     for form in ("csv", "json"):
         write(spark, str(tmp_path), Drops(form, f"x.{form}", rows, ("n", "name", "value"), ("n",)), [MONDAY])
     header, good, *bad = (tmp_path / "csv/2026-03-02/x.csv").read_text().splitlines()
