@@ -88,7 +88,7 @@ def _write_all(
 
 @contextmanager
 def _expressions_compiled_in_parts(spark: SparkSession) -> Iterator[None]:
-    """Long expressions fused into one method are too large for the JVM to compile, which makes them seven times slower."""
+    """Long expressions in one method are too large for the JVM to compile, which makes them seven times slower."""
     name = "spark.sql.codegen.wholeStage"
     before = spark.conf.get(name, None)
     spark.conf.set(name, "false")
