@@ -169,11 +169,14 @@ _command(
 
 @app.command()
 def simulate(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Data sets as city/air, or domains as city; all without.")
+    ] = None,
+    *,
     day: Annotated[str, typer.Option("--day", help="First day, as 2026-03-01.")],
     days: Annotated[int, typer.Option("--days", min=1, help="How many days.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same drops.")] = 0,
-    detectors: Annotated[int, typer.Option("--detectors", min=1, help="Loop detectors of the city.")] = 40,
-    machines: Annotated[int, typer.Option("--machines", min=1, help="Machines of the plant.")] = 40,
+    size: Annotated[list[str] | None, typer.Option("--size", help="A system's size, as traffic=1000.")] = None,
     raw: Raw = None,
     env: Env = "local",
     conf: Conf = None,
@@ -181,15 +184,17 @@ def simulate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Writes raw drops of a simulated city and plant, with known dirt."""
+    """Writes raw drops of a simulated city and its plants, with known dirt."""
 
     def run() -> Outcome:
+        from nightmill.simulate import chosen, parse_sizes, sized
         from nightmill.simulate import simulate as stage
 
-        first = parse_days(day, None, None)[0]
+        first, sizes = parse_days(day, None, None)[0], parse_sizes(size or [])
+        chosen(targets or []), sized(sizes)  # before Spark takes its time to start
         work = Work(Configuration.load(conf, env, sets or (), raw), "simulate")
         folder = work.configuration.raw()
-        made = stage(work.spark, folder, start=first, days=days, seed=seed, detectors=detectors, machines=machines)
+        made = stage(work.spark, folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or ())
         return Outcome({"simulate": made})
 
     _run(run, as_json, debug)

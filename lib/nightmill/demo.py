@@ -24,6 +24,7 @@ from nightmill.tables import headed
 log = logging.getLogger(__name__)
 
 USE_CASES = ["city/traffic", "factory/machine_life"]
+SIMULATED = ["city/traffic", "city/roads", "city/detectors", "factory/machines", "factory/failures"]
 START = date(2026, 3, 2)
 DAYS = 14
 """Simulated days; the nights of the last two are run."""
@@ -75,7 +76,7 @@ def _simulate(configuration: Configuration, folder: Path) -> dict[str, dict[str,
     from nightmill.simulate import simulate
 
     spark = Work(configuration, "simulate").spark
-    return simulate(spark, str((folder / "raw").resolve()), start=START, days=DAYS).dirt
+    return simulate(spark, str((folder / "raw").resolve()), start=START, days=DAYS, only=SIMULATED).dirt
 
 
 def _prepare(configuration: Configuration, days: list[date]) -> dict[str, Any]:

@@ -2,68 +2,164 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections import Counter
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from contract_check import check, planted
 
-from nightmill.config import Configuration
 from nightmill.errors import ConfigError
-from nightmill.simulate import dirt, simulate
+from nightmill.simulate import DATA_SETS, damage, dirt, simulate
 from nightmill.simulate.chance import Chance
 from nightmill.simulate.machines import SENSORS, readings
 from nightmill.simulate.traffic import speeds
 
-START, DAYS, DETECTORS, MACHINES = date(2026, 3, 2), 3, 10, 12
-SIZE = {"detectors": DETECTORS, "machines": MACHINES, "seed": 7}
+CONF = Path(__file__).parents[2] / "conf"
+START, DAYS, SEED = date(2026, 3, 2), 2, 7
+SIZES = {"traffic": 10, "air": 8, "noise": 6, "river": 4, "water": 8, "energy": 6, "bikes": 8, "lights": 20}
+SIZES |= {"machines": 12, "line": 4, "spare_parts": 50, "meters": 6}
+ENTITY = {
+    "city/traffic": "detector",
+    "city/air": "station",
+    "city/noise": "station",
+    "city/river": "gauge",
+    "city/water": "sensor",
+    "city/energy": "district",
+    "city/calls": "call",
+    "city/bikes": "station",
+    "city/lights": "lamp",
+    "factory/machines": "machine",
+    "factory/line": "line",
+    "factory/spare_parts": "part",
+    "factory/energy": "meter",
+}
+FILES = {
+    "city/air": "air.json",
+    "city/calls": "calls.json",
+    "city/noise": "noise.csv.gz",
+    "city/river": "river.parquet",
+}
+FILES |= {"factory/machines": "machines.parquet"}
+STATIC = {"city/roads", "city/detectors", "city/lamps"}
+
+
+def _file(data_set: str) -> str:
+    return FILES.get(data_set, f"{data_set.partition('/')[2]}.csv")
 
 
 @pytest.fixture(scope="module")
 def drops(spark, tmp_path_factory):
-    """Three simulated days: the raw folder and what `simulate` says about it."""
+    """Two days of everything, small, with more dirt than usual: the raw folder and what `simulate` says about it."""
     raw = tmp_path_factory.mktemp("raw")
-    return raw, simulate(spark, str(raw), start=START, days=DAYS, **SIZE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dirt, "LEAST", 3)
+        patch.setattr(damage, "RATE", 0.6)
+        yield raw, simulate(spark, str(raw), start=START, days=DAYS, seed=SEED, sizes=SIZES)
 
 
 def _digests(raw: Path) -> dict[str, str]:
-    """Files by their place; Parquet by content, because its footer names the writer's build."""
+    """Files by their place; by content where a footer or a header names the writer's build."""
     found = {}
     for file in sorted(p for p in raw.rglob("*") if p.is_file()):
-        parquet = file.suffix == ".parquet"
-        content = pd.read_parquet(file).to_csv().encode() if parquet else file.read_bytes()
+        content = file.read_bytes()
+        if file.suffix == ".parquet" and content.endswith(b"PAR1"):
+            content = pd.read_parquet(file).to_csv().encode()
         found[str(file.relative_to(raw))] = hashlib.sha256(content).hexdigest()
     return found
 
 
-def test_the_drops_are_where_the_data_sets_look_for_them(drops):
+def test_each_day_of_each_data_set_is_one_good_file_and_the_files_too_many_are_in_the_truth(drops):
     raw, simulated = drops
-    days = ["2026-03-02", "2026-03-03", "2026-03-04"]
-    places = {"city/traffic": "traffic.csv", "factory/machines": "machines.parquet", "factory/failures": "failures.csv"}
-    files = {f"{name}/{day}/{file}" for name, file in [*places.items(), ("truth", "dirt.csv")] for day in days}
-    assert _digests(raw).keys() == files | {"city/roads/roads.csv"}
+    names = [*(f"{d}/2026-03-0{n}/{_file(d)}" for d in DATA_SETS if d not in STATIC for n in (2, 3))]
+    good = {*names, "truth/2026-03-02/dirt.csv", "truth/2026-03-03/dirt.csv"}
+    good |= {f"{d}/{_file(d)}" for d in STATIC}
+    truth = pd.concat([pd.read_csv(f) for f in raw.glob("truth/*/*")])
+    bad = truth[truth["kind"].isin(damage.KINDS)]
+    assert set(bad["kind"]) == set(damage.KINDS)
+    assert _digests(raw).keys() == good | set(bad["file"])
     assert sorted(simulated.folders) == sorted({str((raw / file).parent) for file in _digests(raw)})
-    configuration = Configuration.load(raw=str(raw))
-    for name in ("city/traffic", "factory/machine_life"):
-        for data_set in configuration.inputs(configuration.use_case(name)).values():
-            pattern = data_set.source.path.replace("${raw}/", "").replace("{day}", "*")
-            assert list(raw.glob(pattern)), data_set.name
+    counted = truth.groupby(["data_set", "kind"]).size()
+    assert {(d, k): n for d, kinds in simulated.dirt.items() for k, n in kinds.items()} == dict(counted)
+    assert set(truth["kind"]) == {*dirt.KINDS, *damage.KINDS}
 
 
-def test_days_written_alone_or_again_with_other_partitions_are_the_same(spark, drops, tmp_path):
+def test_files_too_many_are_damaged_as_the_truth_says(drops):
     raw, _ = drops
-    wanted = _digests(raw)
-    with _partitions(spark, 1):
-        simulate(spark, str(tmp_path), start=date(2026, 3, 3), days=1, **SIZE)
-    of_the_day = {place: digest for place, digest in wanted.items() if "/2026-03-03/" in place or "/roads/" in place}
-    assert len(of_the_day) == 5 and _digests(tmp_path) == of_the_day
+    truth = pd.concat([pd.read_csv(f) for f in raw.glob("truth/*/*")])
+    for _, case in truth[truth["kind"].isin(damage.KINDS)].iterrows():
+        file = raw / case["file"]
+        good = file.parent / _file(case["data_set"])
+        if case["kind"] == "same_file_again":
+            assert file.read_bytes() == good.read_bytes()
+        elif case["kind"] == "renamed_column":
+            written, wanted = (path.read_text().splitlines()[0] for path in (file, good))
+            assert written == f"{wanted}_v2"
+        else:
+            read = {".gz": _unzipped, ".parquet": pq.read_table}.get(file.suffix, Path.read_text)
+            with pytest.raises((EOFError, UnicodeDecodeError, pa.ArrowInvalid)):
+                read(file)
+
+
+def _unzipped(file: Path) -> bytes:
+    return gzip.decompress(file.read_bytes())
+
+
+@pytest.mark.parametrize("data_set", ENTITY)
+def test_the_contract_finds_all_that_was_planted_and_nothing_else(drops, data_set):
+    raw, simulated = drops
+    masters = [*(raw / "city/detectors").glob("*.csv"), *(raw / "city/lamps").glob("*.csv")]
+    known = {line.split(",")[0] for file in masters for line in file.read_text().splitlines()[1:]}
+    files = {START + timedelta(days=n): _file(data_set) for n in range(DAYS)}
+    found = check(CONF, raw, data_set, files, ENTITY[data_set], known)
+    truth = {kind: cases for kind, cases in planted(raw, data_set).items() if kind not in damage.KINDS}
+    assert found.rows == simulated.records[data_set] * (SIZES["water"] if data_set == "city/water" else 1)
+
+    for kind in {*truth, *found.refused} - {"duplicate", "superseded", "correction", "missing_step", "delayed", "late"}:
+        wanted, got = truth.get(kind, Counter()), Counter(found.refused[kind])
+        if kind in ("malformed", "bad_time", "future_time"):  # their lines tell no time
+            assert got.total() == wanted.total(), kind
+        else:
+            assert got == wanted, kind
+    assert Counter(found.duplicates) == truth.get("duplicate", Counter())
+    corrections = truth.get("correction", Counter())
+    assert set(found.replaced) == {case for case in corrections if case in truth["superseded"]}
+    arrived = {*truth.get("late", ()), *corrections} - {*truth.get("delayed", ()), *truth.get("superseded", ())}
+    assert arrived <= found.before | set(found.replaced)
+
+    if data_set not in ("city/calls", "city/water"):
+        absent = Counter(truth.get("missing_step", ())) + Counter(
+            {*truth.get("delayed", ())} - {*truth.get("late", ())}
+        )
+        assert set(absent) <= found.missing
+        moved = sum(truth.get(k, Counter()).total() for k in MOVED)
+        assert len(found.missing) == absent.total() + moved
+
+
+MOVED = ("malformed", "bad_time", "future_time", "unknown_entity", "bad_code")
+"""Kinds that leave a record, which no longer says of what step it is."""
+
+
+def test_days_written_alone_or_with_other_partitions_are_the_same(spark, drops, tmp_path):
+    raw, _ = drops
+    some = ["city/traffic", "city/detectors", "city/air", "city/river", "city/water", "factory/spare_parts"]
     with _partitions(spark, 5):
-        simulate(spark, str(tmp_path), start=START, days=DAYS, **SIZE)
-    assert _digests(tmp_path) == wanted
+        simulate(spark, str(tmp_path), start=date(2026, 3, 3), days=1, seed=SEED, sizes=SIZES, only=some)
+    wanted = {
+        place: digest
+        for place, digest in _digests(raw).items()
+        if ("/2026-03-03/" in place or "/detectors/" in place) and place.startswith(tuple(some))
+    }
+    written = _digests(tmp_path)
+    written.pop("truth/2026-03-03/dirt.csv")
+    assert len(wanted) > len(some) and written == wanted
 
 
 @contextmanager
@@ -80,94 +176,19 @@ def _partitions(spark, number):
             spark.conf.set(name, value) if value is not None else spark.conf.unset(name)
 
 
-def test_counts_are_those_of_the_files(drops):
-    raw, simulated = drops
-    sizes = {
-        "city/traffic": sum(len(pd.read_csv(f)) for f in raw.glob("city/traffic/*/*")),
-        "factory/machines": sum(len(pd.read_parquet(f)) for f in raw.glob("factory/machines/*/*")),
-        "factory/failures": sum(len(pd.read_csv(f)) for f in raw.glob("factory/failures/*/*")),
-    }
-    assert simulated.records == sizes
-    truth = pd.concat([pd.read_csv(f) for f in raw.glob("truth/*/*")])
-    counted = truth.groupby(["data_set", "kind"]).size()
-    assert {(d, k): n for d, kinds in simulated.dirt.items() for k, n in kinds.items()} == dict(counted)
-
-
-def _found(written: pd.DataFrame, clean: pd.DataFrame, day: str, is_range) -> Counter:
-    """(kind, entity, ts) of one drop, told from the clean rows alone: columns entity, ts, value."""
-    known = {(e, t): v for e, t, v in clean[["entity", "ts", "value"]].itertuples(index=False)}
-    local = {(e, t) for e, t, d in clean[["entity", "ts", "day"]].itertuples(index=False) if str(d) == day}
-    found, seen = Counter(), Counter()
-    for entity, ts, value in written[["entity", "ts", "value"]].itertuples(index=False):
-        key = entity, ts
-        seen[key] += 1
-        if key not in local:
-            found["of the day before", *key] += 1
-            assert value == known[key]
-        elif seen[key] > 1:
-            found["duplicate", *key] += 1
-        elif value is None:
-            found["missing_value", *key] += 1
-        elif value == "err":
-            found["not_a_number", *key] += 1
-        elif not is_range(float(value)):
-            found["out_of_range", *key] += 1
-        elif value != known[key]:
-            found["superseded", *key] += 1
-    for key in local - seen.keys():
-        found["absent", *key] += 1
-    return found
-
-
-MERGED = {"late": "of the day before", "correction": "of the day before", "missing_step": "absent", "delayed": "absent"}
-
-
-def _planted(raw: Path, day: str, data_set: str, file: str) -> Counter:
-    truth = pd.read_csv(raw / "truth" / day / "dirt.csv")
-    truth = truth[truth["data_set"] == data_set]
-    assert set(truth["file"]) <= {f"{data_set}/{day}/{file}"}
-    rows = truth[["kind", "entity", "ts"]].itertuples(index=False)
-    return Counter((MERGED.get(kind, kind), entity, ts) for kind, entity, ts in rows)
-
-
-def test_the_dirt_in_the_traffic_drops_is_exactly_what_the_truth_names(spark, drops):
-    raw, simulated = drops
-    clean = speeds(spark, date(2026, 3, 1), DAYS + 1, DETECTORS, Chance(7)).selectExpr(
-        "detector AS entity",
-        "date_format(ts, \"yyyy-MM-dd'T'HH:mm:ss'Z'\") AS ts",
-        "day",
-        "format_string('%.1f', speed) AS value",
-    )
-    clean = clean.toPandas()
-    for day in ("2026-03-02", "2026-03-03", "2026-03-04"):
-        written = pd.read_csv(raw / "city/traffic" / day / "traffic.csv", dtype=str)
-        utc = pd.to_datetime(written["ts"]).dt.tz_localize("Europe/Berlin").dt.tz_convert("UTC")
-        written = written.assign(ts=utc.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), entity=written["detector"])
-        written["value"] = written["speed"].astype(object).where(written["speed"].notna(), None)
-        found = _found(written, clean, day, lambda speed: 0 <= speed <= 200)
-        assert found == _planted(raw, day, "city/traffic", "traffic.csv")
-    assert set(simulated.dirt["city/traffic"]) == set(dirt.KINDS)
-
-
-def test_the_dirt_in_the_machine_drops_is_exactly_what_the_truth_names(spark, drops):
-    raw, _ = drops
-    clean = readings(spark, date(2026, 3, 1), DAYS + 1, MACHINES, Chance(7)).selectExpr(
-        "machine AS entity", "date_format(ts, \"yyyy-MM-dd'T'HH:mm:ss'Z'\") AS ts", "day", "temperature AS value"
-    )
-    clean = clean.toPandas()
-    for day in ("2026-03-02", "2026-03-03", "2026-03-04"):
-        written = pd.read_parquet(raw / "factory/machines" / day / "machines.parquet")
-        ts = pd.to_datetime(written["ts"], utc=True).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-        written = written.assign(ts=ts, entity=written["machine"], value=written["temperature"].astype(object))
-        written["value"] = written["value"].where(written["temperature"].notna(), None)
-        found = _found(written, clean, day, lambda value: 0 <= value <= 150)
-        assert found == _planted(raw, day, "factory/machines", "machines.parquet")
-
-
-def test_sizes_below_one_are_refused_before_anything_is_written(spark, tmp_path):
-    for wrong in ({"days": 0}, {"days": 1, "detectors": 0}, {"days": 1, "machines": -1}):
-        with pytest.raises(ConfigError, match="at least one"):
-            simulate(spark, str(tmp_path / "raw"), start=START, **wrong)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"days": 0}, "at least one"),
+        ({"days": 1, "sizes": {"traffic": 0}}, "at least one"),
+        ({"days": 1, "sizes": {"trafic": 3}}, "did you mean 'traffic'"),
+        ({"days": 1, "only": ["city/rivers"]}, "did you mean 'city/river'"),
+    ],
+)
+def test_wrong_names_and_sizes_are_refused_before_anything_is_written(spark, tmp_path, wrong, said):
+    with pytest.raises(ConfigError) as refused:
+        simulate(spark, str(tmp_path / "raw"), start=START, **wrong)
+    assert said in str(refused.value)
     assert not (tmp_path / "raw").exists()
 
 
@@ -177,15 +198,15 @@ def _least_squares(x, y, train):
 
 
 def test_downstream_neighbours_help_a_forecast_that_beats_the_naive_ones(spark):
-    rows = speeds(spark, START, 10, DETECTORS, Chance(7)).where("weekday(day) < 5").toPandas()
+    rows = speeds(spark, START, 10, 10, Chance(7)).where("weekday(day) < 5").toPandas()
     speed = rows.pivot(index="ts", columns="detector", values="speed").sort_index().to_numpy()
     steps, train_steps = len(speed), 6 * 288
-    profile = np.tile(speed[:train_steps].reshape(-1, 288, DETECTORS).mean(axis=0), (steps // 288, 1))
+    profile = np.tile(speed[:train_steps].reshape(-1, 288, 10).mean(axis=0), (steps // 288, 1))
     unusual = speed - profile
     origin = np.arange(6, steps - 6)
     train, test = origin + 6 < train_steps, origin >= train_steps
     errors = {"last": [], "profile": [], "alone": [], "neighbours": []}
-    for n in range(DETECTORS - 2):
+    for n in range(10 - 2):
         truth = unusual[origin + 6, n]
         past = {k: np.stack([unusual[origin - lag, n + k] for lag in range(6)], axis=1) for k in (0, 1, 2)}
         guesses = {

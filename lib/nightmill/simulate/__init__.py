@@ -1,5 +1,6 @@
 """A city and its plants with known truth and known dirt, of any size, written by Spark. One small file per system."""
 
 from nightmill.simulate.run import Simulated, simulate
+from nightmill.simulate.systems import DATA_SETS, SYSTEMS, chosen, parse_sizes, sized
 
-__all__ = ["Simulated", "simulate"]
+__all__ = ["DATA_SETS", "SYSTEMS", "Simulated", "chosen", "parse_sizes", "simulate", "sized"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from nightmill.simulate import lines
+from nightmill.simulate.places import file_system, rooted
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,40 @@ class Drops:
     data_set: str
     """As in city/traffic: the folder under the raw folder."""
     file: str
-    """File name; its ending is the format, csv or parquet."""
+    """File name; its ending is the format: csv, csv.gz, json (one object a line) or parquet."""
     rows: DataFrame
-    """Records with `drop`, the day in whose folder each lies; several Spark partitions are fine."""
+    """Records with `drop`, the day in whose folder each lies, and perhaps `malformed`; several partitions are fine."""
     columns: Sequence[str]
     """What is written, in this order."""
     order: Sequence[str]
     """Columns that order the records of a file, whether they are written or not."""
     truth: DataFrame | None = None
     """What is not as it should be in these files, as `dirt.plant` gives it; None where all is."""
+    header: Sequence[str] = ()
+    """Names of the columns in the file; without it their own."""
+    separator: str = ","
+    """Between the fields of csv."""
+    damage: Sequence[str] = ()
+    """Kinds of `damage.KINDS` that befall whole files of this data set."""
+
+    @property
+    def form(self) -> str:
+        """csv, json or parquet."""
+        return self.file.removesuffix(".gz").rpartition(".")[2]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns in the file."""
+        return self.header or self.columns
+
+
+@dataclass(frozen=True)
+class Master:
+    """A table without days: one csv file."""
+
+    data_set: str
+    file: str
+    rows: DataFrame
 
 
 def write(spark: SparkSession, raw: str, drops: Drops, days: Sequence[date]) -> list[str]:
@@ -39,53 +67,58 @@ def write(spark: SparkSession, raw: str, drops: Drops, days: Sequence[date]) -> 
     raw = rooted(raw)
     folders = {day: f"{raw}/{drops.data_set}/{day}" for day in days}
     with _scratch(spark, raw) as scratch:
-        _write_by_day(drops, scratch)
+        _write_by_day(spark, drops, days, scratch)
         for day, folder in folders.items():
-            _replace(spark, f"{scratch}/drop={day}", folder, drops)
+            _replace(spark, f"{scratch}/drop={day}", folder, drops.file)
     return list(folders.values())
 
 
-def write_static(spark: SparkSession, raw: str, data_set: str, file: str, rows: DataFrame) -> str:
-    """Replaces `raw/data_set/` by one csv file; returns the folder. For tables without days."""
-    raw, columns = rooted(raw), rows.columns
+def write_static(spark: SparkSession, raw: str, master: Master) -> str:
+    """Replaces `raw/data_set/` by one csv file; returns the folder."""
+    raw, columns = rooted(raw), master.rows.columns
     with _scratch(spark, raw) as scratch:
-        rows.coalesce(1).sortWithinPartitions(*columns).write.csv(scratch, header=True)
-        _replace(spark, scratch, f"{raw}/{data_set}", Drops(data_set, file, rows, columns, columns))
-    return f"{raw}/{data_set}"
+        master.rows.coalesce(1).sortWithinPartitions(*columns).write.csv(scratch, header=True)
+        _replace(spark, scratch, f"{raw}/{master.data_set}", master.file)
+    return f"{raw}/{master.data_set}"
 
 
-def rooted(raw: str) -> str:
-    """The raw folder without a slash at its end; local paths absolute, because the JVM has its own working folder."""
-    return raw.rstrip("/") if "://" in raw else os.path.abspath(raw)
-
-
-def _write_by_day(drops: Drops, scratch: str) -> None:
+def _write_by_day(spark: SparkSession, drops: Drops, days: Sequence[date], scratch: str) -> None:
     # all records of a day meet in one partition, sorted by day: Spark then writes exactly one file per day
-    sorted_rows = drops.rows.repartition("drop").sortWithinPartitions("drop", *drops.order)
-    writer = sorted_rows.select("drop", *drops.columns).write.partitionBy("drop")
-    if _format(drops) == "csv":
-        writer.csv(scratch, header=True)
-    else:
-        writer.parquet(scratch)
+    if drops.form == "parquet":
+        sorted_rows = drops.rows.repartition("drop").sortWithinPartitions("drop", *drops.order)
+        sorted_rows.select("drop", *drops.columns).write.partitionBy("drop").parquet(scratch)
+        return
+    rows = drops.rows.withColumn("_line", lines.line(drops.form, drops.columns, drops.names, drops.separator))
+    if "malformed" in rows.columns:
+        bad = lines.broken(drops.form, F.col("_line"), drops.separator)
+        rows = rows.withColumn("_line", F.when(F.col("malformed"), bad).otherwise(F.col("_line")))
+    keys = {f"_key{n}": F.col(name) for n, name in enumerate(drops.order)}
+    ordered = rows.select("drop", F.lit(1).alias("_part"), *[c.alias(name) for name, c in keys.items()], "_line")
+    if drops.form == "csv":
+        ordered = ordered.unionByName(_heads(spark, drops, days), allowMissingColumns=True)
+    sorted_lines = ordered.repartition("drop").sortWithinPartitions("drop", "_part", *keys, "_line")
+    compression = "gzip" if drops.file.endswith(".gz") else "none"
+    sorted_lines.select("drop", "_line").write.partitionBy("drop").option("compression", compression).text(scratch)
 
 
-def _replace(spark: SparkSession, written: str, folder: str, drops: Drops) -> None:
+def _heads(spark: SparkSession, drops: Drops, days: Sequence[date]) -> DataFrame:
+    """The first line of each day's file, whether there are records or not."""
+    head: Column = F.lit(drops.separator.join(drops.names))
+    each = F.explode(F.array(*map(F.lit, days)))
+    return spark.range(1).select(each.alias("drop"), F.lit(0).alias("_part"), head.alias("_line"))
+
+
+def _replace(spark: SparkSession, written: str, folder: str, file: str) -> None:
     """Moves the one data file of `written` to `folder`, in place of whatever lies there."""
-    fs, path = _file_system(spark, folder)
-    target = path(f"{folder}/{drops.file}")
+    fs, path = file_system(spark, folder)
     part = _part(fs, path(written))
-    if part is None and _format(drops) != "csv":
+    if part is None:
         return
     fs.delete(path(folder), True)
     fs.mkdirs(path(folder))
-    if part is None:
-        stream = fs.create(target, True)
-        stream.write(bytearray((",".join(drops.columns) + "\n").encode()))
-        stream.close()
-    else:
-        fs.rename(part, target)
+    fs.rename(part, path(f"{folder}/{file}"))
     # Hadoop's local checksum would make a drop that someone corrects by hand unreadable
-    fs.delete(path(f"{folder}/.{drops.file}.crc"), False)
+    fs.delete(path(f"{folder}/.{file}.crc"), False)
 
 
 def _part(fs: Any, folder: Any) -> Any:
@@ -102,14 +135,5 @@ def _scratch(spark: SparkSession, raw: str) -> Iterator[str]:
     try:
         yield folder
     finally:
-        fs, path = _file_system(spark, folder)
+        fs, path = file_system(spark, folder)
         fs.delete(path(folder), True)
-
-
-def _file_system(spark: SparkSession, folder: str) -> tuple[Any, Any]:
-    path = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
-    return path(folder).getFileSystem(spark._jsc.hadoopConfiguration()), path
-
-
-def _format(drops: Drops) -> str:
-    return drops.file.rpartition(".")[2]

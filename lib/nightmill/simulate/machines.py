@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from nightmill.simulate import dirt
 from nightmill.simulate.chance import Chance
-from nightmill.simulate.clock import local_steps, minutes, weekend, zone_offset
+from nightmill.simulate.clock import day_off, local_steps, minutes, zone_offset
 from nightmill.simulate.drops import Drops
 
 READINGS, READINGS_FILE = "factory/machines", "machines.parquet"
@@ -27,16 +27,20 @@ _JITTER = 108
 
 def reading_drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
     """`factory/machines/{day}/machines.parquet`: machine, ts (UTC timestamp), SENSORS. Dirt falls on temperature."""
-    spoilt = {
-        "superseded": F.round(F.col("temperature") * 0.9, 1),
-        "out_of_range": F.when(chance.uniform("code", F.col("ts"), F.col("machine")) < 0.5, -1.0).otherwise(999.0),
-        "missing_value": F.lit(None).cast("double"),
+    code = chance.uniform("code", F.col("ts"), F.col("machine"))
+    kinds: dict[str, dict[str, Column]] = {
+        "duplicate": {},
+        "superseded": {"temperature": F.round(F.col("temperature") * 0.9, 1)},
+        "out_of_range": {"temperature": F.when(code < 0.5, -1.0).otherwise(999.0)},
+        "missing_value": {"temperature": F.lit(None).cast("double")},
+        "missing_step": {},
+        "late": {},
     }
-    soil = dirt.Soil(READINGS, READINGS_FILE, "machine", "temperature", spoilt)
+    soil = dirt.Soil(READINGS, READINGS_FILE, "machine", kinds, count * 24)
     clean = readings(spark, first - timedelta(days=1), days + 1, count, chance)
     records, truth = dirt.plant(clean, soil, first, days, chance)
     columns, order = ("machine", "ts", *SENSORS), ("ts", "machine", "temperature")
-    return Drops(READINGS, READINGS_FILE, records, columns, order, truth)
+    return Drops(READINGS, READINGS_FILE, records, columns, order, truth, damage=("unreadable_file",))
 
 
 def failure_drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
@@ -114,7 +118,7 @@ def _load(chance: Chance) -> Column:
     """Share of the rated load: two shifts on working days, little at night and on weekends."""
     local = minutes(F.col("ts")) + zone_offset(F.col("ts"), _SHIFTS_IN)
     day = F.floor(local / 1440)
-    in_shift = (~weekend(day)) & (local - day * 1440).between(360, 1319)
+    in_shift = (~day_off(day)) & (local - day * 1440).between(360, 1319)
     wander = chance.drift("load", F.col("hour"), 4, F.col("machine")) * 0.07
     return F.greatest(F.lit(0.05), F.least(F.lit(1.0), F.when(in_shift, 0.75).otherwise(0.35) + wander))
 

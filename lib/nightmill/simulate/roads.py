@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nightmill.simulate.chance import Chance
+from nightmill.simulate.drops import Master
 
 PER_ROAD = 10
 JUNCTION = 4
@@ -49,6 +50,17 @@ def edges(spark: SparkSession, count: int, chance: Chance) -> DataFrame:
     return along.select(
         name(number).alias("from"), name(number + 1).alias("to"), _kernel(ahead).alias("weight")
     ).unionAll(ramps.select(name(number), name(_target_of_ramp(number, count)), _kernel(ramp)))
+
+
+def graph(spark: SparkSession, count: int, chance: Chance) -> Master:
+    """`city/roads/roads.csv`: `edges`."""
+    return Master("city/roads", "roads.csv", edges(spark, count, chance))
+
+
+def table(spark: SparkSession, count: int, chance: Chance) -> Master:
+    """`city/detectors/detectors.csv`: detector, road, position, km from the road's start, free (speed, km/h)."""
+    rounded = {"km": F.round("km", 3), "free": F.round("free", 1)}
+    return Master("city/detectors", "detectors.csv", detectors(spark, count, chance).withColumns(rounded))
 
 
 def name(number: Column) -> Column:

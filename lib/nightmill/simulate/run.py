@@ -1,8 +1,10 @@
-"""The command: a city's traffic and a plant's machines, day by day, with their dirt and the truth about it."""
+"""The command: systems of a city and its plants, day by day, with their dirt and the truth about it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import reduce
@@ -11,11 +13,10 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from nightmill.errors import ConfigError
-from nightmill.simulate import dirt, roads
+from nightmill.simulate import damage, dirt
 from nightmill.simulate.chance import Chance
 from nightmill.simulate.drops import Drops, write, write_static
-from nightmill.simulate.machines import failure_drops, reading_drops
-from nightmill.simulate.traffic import speed_drops
+from nightmill.simulate.systems import SYSTEMS, chosen, sized
 
 log = logging.getLogger(__name__)
 
@@ -25,61 +26,104 @@ class Simulated:
     """What was written."""
 
     folders: tuple[str, ...]
-    """One per day and data set, the road graph's and the truth's among them."""
+    """One per day and data set, the static tables' and the truth's among them."""
     records: dict[str, int]
-    """Records in the drops by data set."""
+    """Records in the drops by data set, those in files too many not counted."""
     dirt: dict[str, dict[str, int]]
     """Planted cases by data set and kind (as in the truth tables), for data sets that get dirt."""
 
 
 def simulate(
-    spark: SparkSession, raw: str, *, start: date, days: int, seed: int = 0, detectors: int = 40, machines: int = 40
+    spark: SparkSession,
+    raw: str,
+    *,
+    start: date,
+    days: int,
+    seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
+    only: Sequence[str] = (),
 ) -> Simulated:
     """Writes the drops of `days` days from `start` on under `raw`, replacing those that are there.
 
-    Files: `city/traffic/{day}/traffic.csv`, `city/roads/roads.csv`, `factory/machines/{day}/machines.parquet`,
-    `factory/failures/{day}/failures.csv` and, for each day, `truth/{day}/dirt.csv` with every planted case.
+    `sizes` are by system, as in {"traffic": 1000}; SYSTEMS has the usual ones. `only` names data sets or domains;
+    without it all are written. Files: `city/traffic/{day}/traffic.csv` and so on, static tables as
+    `city/roads/roads.csv`, and for each day `truth/{day}/dirt.csv` with every planted case of these data sets.
     The content depends on the arguments and the day alone: days written one by one equal days written together, and a
-    drop's late rows and corrections are of the day before it, the first one's too. Raises ConfigError for a size
-    below 1.
+    drop's late rows and corrections are of the day before it, the first one's too. Raises ConfigError for an unknown
+    name and for a size below 1.
     """
-    for name, size in (("days", days), ("detectors", detectors), ("machines", machines)):
-        if size < 1:
-            raise ConfigError(f"{name} is {size}: a simulation needs at least one", where=f"--{name}")
-    chance, written_days = (Chance(seed), [start + timedelta(days=n) for n in range(days)])
-    folders = [write_static(spark, raw, "city/roads", "roads.csv", roads.edges(spark, detectors, chance))]
-    systems = [
-        speed_drops(spark, start, days, detectors, chance),
-        reading_drops(spark, start, days, machines, chance),
-        failure_drops(spark, start, days, machines, chance),
-    ]
-    records = {}
-    for system in systems:
-        seen = Observation()
-        observed = replace(system, rows=system.rows.observe(seen, F.count(F.lit(1)).alias("records")))
-        folders += write(spark, raw, observed, written_days)
-        records[system.data_set] = seen.get["records"]
-        log.info("%s: %d records in %d drops", system.data_set, records[system.data_set], days)
-    truth_folders, planted = _write_truth(spark, raw, systems, written_days)
+    if days < 1:
+        raise ConfigError(f"days is {days}: a simulation needs at least one", where="--days")
+    size_of, wanted, chance = sized(sizes or {}), chosen(only), Chance(seed)
+    written_days = [start + timedelta(days=n) for n in range(days)]
+    with _expressions_compiled_in_parts(spark):
+        return _write_all(spark, raw, size_of, wanted, start, written_days, chance)
+
+
+def _write_all(
+    spark: SparkSession,
+    raw: str,
+    size_of: Mapping[str, int],
+    wanted: Sequence[str],
+    start: date,
+    days: list[date],
+    chance: Chance,
+) -> Simulated:
+    folders: list[str] = []
+    records, truths = {}, {}
+    for name, system in SYSTEMS.items():
+        for data_set, static in system.static.items():
+            if data_set in wanted:
+                folders.append(write_static(spark, raw, static(spark, size_of[name], chance)))
+        for data_set, daily in system.daily.items():
+            if data_set in wanted:
+                drops = daily(spark, start, len(days), size_of[name], chance)
+                written, records[data_set] = _write_counted(spark, raw, drops, days)
+                folders += written
+                log.info("%s: %d records in %d drops", data_set, records[data_set], len(days))
+                truths[data_set] = _truth(spark, raw, drops, days, chance)
+    truth_folders, planted = _write_truth(spark, raw, {k: t for k, t in truths.items() if t is not None}, days)
     return Simulated((*folders, *truth_folders), records, planted)
 
 
+@contextmanager
+def _expressions_compiled_in_parts(spark: SparkSession) -> Iterator[None]:
+    """Long expressions in one method are too large for the JVM to compile, which makes them seven times slower."""
+    name = "spark.sql.codegen.wholeStage"
+    before = spark.conf.get(name, None)
+    spark.conf.set(name, "false")
+    try:
+        yield
+    finally:
+        spark.conf.set(name, before) if before is not None else spark.conf.unset(name)
+
+
+def _write_counted(spark: SparkSession, raw: str, drops: Drops, days: list[date]) -> tuple[list[str], int]:
+    seen = Observation()
+    observed = replace(drops, rows=drops.rows.observe(seen, F.count(F.lit(1)).alias("records")))
+    return write(spark, raw, observed, days), seen.get["records"]
+
+
+def _truth(spark: SparkSession, raw: str, drops: Drops, days: list[date], chance: Chance) -> DataFrame | None:
+    """Plants the dirt of whole files, and tells the truth about rows and files."""
+    found = damage.cases(drops, days, chance)
+    damage.write(spark, raw, drops, found)
+    if not found or drops.truth is None:
+        return drops.truth
+    return drops.truth.unionByName(damage.truth(spark, drops.data_set, found))
+
+
 def _write_truth(
-    spark: SparkSession, raw: str, systems: list[Drops], days: list[date]
+    spark: SparkSession, raw: str, truths: dict[str, DataFrame], days: list[date]
 ) -> tuple[list[str], dict[str, dict[str, int]]]:
     """`truth/{day}/dirt.csv` of all systems together, and the number of cases by data set and kind."""
-    truths = {system.data_set: system.truth for system in systems if system.truth is not None}
-    together = reduce(DataFrame.unionAll, truths.values())
-    seen = Observation()
-    counts = [
-        F.count_if((F.col("data_set") == data_set) & (F.col("kind") == kind)).alias(f"{data_set} {kind}")
-        for data_set in truths
-        for kind in dirt.KINDS
-    ]
-    rows = together.observe(seen, *counts)
-    folders = write(spark, raw, Drops("truth", "dirt.csv", rows, dirt.TRUTH, dirt.TRUTH), days)
-    found = {name: count for name, count in seen.get.items() if count}
+    if not truths:
+        return [], {}
+    together = reduce(DataFrame.unionByName, truths.values())
+    folders = write(spark, raw, Drops("truth", "dirt.csv", together, dirt.TRUTH, dirt.TRUTH), days)
+    written = spark.read.csv(folders, header=True).groupBy("data_set", "kind").count().collect()
+    found = {(row["data_set"], row["kind"]): int(row["count"]) for row in written}
+    kinds = (*dirt.KINDS, *damage.KINDS)
     return folders, {
-        data_set: {kind: found[f"{data_set} {kind}"] for kind in dirt.KINDS if f"{data_set} {kind}" in found}
-        for data_set in truths
+        data_set: {kind: found[data_set, kind] for kind in kinds if (data_set, kind) in found} for data_set in truths
     }

@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 
 from nightmill.simulate import dirt, roads
 from nightmill.simulate.chance import Chance
-from nightmill.simulate.clock import local_steps, minutes, weekend, zone_offset
+from nightmill.simulate.clock import day_off, local_steps, minutes, years_later, zone_offset
 from nightmill.simulate.drops import Drops
+from nightmill.simulate.episodes import Steps
 from nightmill.simulate.incidents import slowdowns
 
 NAME, FILE = "city/traffic", "traffic.csv"
@@ -26,21 +27,32 @@ _WAVE = 15.0 / 60
 """Speed of a congestion wave, km per minute."""
 
 
-def speed_drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
+def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
     """`city/traffic/{day}/traffic.csv`: detector, ts (local time, without zone), speed (km/h)."""
-    value, of = F.col("speed"), (F.col("ts"), F.col("detector"))
-    spoilt = {
-        "superseded": _text(value.cast("double") * 0.8),
-        "out_of_range": F.when(chance.uniform("code", *of) < 0.5, "-1").otherwise("999"),
-        "not_a_number": F.lit("err"),
-        "missing_value": F.lit(None).cast("string"),
+    value, of, steps = F.col("speed"), (F.col("ts"), F.col("detector")), Steps(EVERY, ZONE)
+    number, frozen = value.cast("double"), chance.between(40, 90, "traffic/stuck", F.col("detector"), steps.watch())
+    kinds: dict[str, dict[str, Column]] = {
+        "duplicate": {},
+        "superseded": {"speed": _text(number * 0.8)},
+        "out_of_range": {"speed": F.when(chance.uniform("code", *of) < 0.5, "-1").otherwise("999")},
+        "not_a_number": {"speed": F.lit("err")},
+        "missing_value": {"speed": F.lit(None).cast("string")},
+        "missing_step": {},
+        "late": {},
+        "unknown_entity": {"detector": F.concat("detector", F.lit("-old"))},
+        "malformed": {},
+        "bad_time": {"local": F.lit("--:--")},
+        "future_time": {"local": _local(years_later(F.col("ts")))},
+        "stuck": {"speed": _text(frozen)},
+        "spike": {"speed": _text(F.when(number > 100, number - 90).otherwise(number + 90))},
     }
-    soil = dirt.Soil(NAME, FILE, "detector", "speed", spoilt)
-    clean = speeds(spark, first - timedelta(days=1), days + 1, count, chance).withColumn("speed", _text(value))
+    clean = speeds(spark, first - timedelta(days=1), days + 1, count, chance)
+    clean = clean.withColumns({"speed": _text(value), "local": _local(F.col("ts"))})
+    soil = dirt.Soil(NAME, FILE, "detector", kinds, count * 288, steps)
     records, truth = dirt.plant(clean, soil, first, days, chance)
-    local = F.date_format(F.from_utc_timestamp("ts", ZONE), LOCAL_TIME)
-    rows = records.withColumns({"utc": F.col("ts"), "ts": local})
-    return Drops(NAME, FILE, rows, ("detector", "ts", "speed"), ("utc", "detector", "speed"), truth)
+    columns, header = ("detector", "local", "speed"), ("detector", "ts", "speed")
+    damage = ("unreadable_file", "same_file_again")
+    return Drops(NAME, FILE, records, columns, ("ts", "detector", "speed"), truth, header, damage=damage)
 
 
 def speeds(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> DataFrame:
@@ -78,13 +90,16 @@ def _with_congestion(rows: DataFrame, count: int, chance: Chance) -> DataFrame:
         rows.withColumn("left", F.col("now") - (F.lit(length) - F.col("km")) / _WAVE)
         .withColumns({"waves": waves, "local_day": F.floor(local / 1440).cast("long")})
         .withColumn("local_minute", local - F.col("local_day") * 1440)
-        .withColumn("demand", _demand(chance))
+        .withColumn("demand", demand(chance))
         .withColumn("congestion", F.col("demand") * (F.lit(0.3) + _share(F.col("waves"))) + _share(F.col("waves") - 3))
     )
 
 
-def _demand(chance: Chance) -> Column:
-    """0 at night to about 1: two rush hours on working days, one broad peak on weekends; no two days alike."""
+def demand(chance: Chance) -> Column:
+    """0 at night to about 1: two rush hours on working days, one broad peak on others; no two days alike.
+
+    Of the columns road, local_day and local_minute.
+    """
     road, day, minute = F.col("road"), F.col("local_day"), F.col("local_minute")
 
     def peak(salt: str, at: float, width: float, low: float, high: float) -> Column:
@@ -95,7 +110,7 @@ def _demand(chance: Chance) -> Column:
         return height * F.exp(-F.pow((minute - middle) / width, 2) / 2)
 
     working = peak("morning", 465, 55, 0.6, 1.2) + peak("evening", 1035, 75, 0.6, 1.2)
-    return F.when(weekend(day), peak("weekend", 840, 150, 0.2, 0.6)).otherwise(working)
+    return F.when(day_off(day), peak("weekend", 840, 150, 0.2, 0.6)).otherwise(working)
 
 
 def _speed(chance: Chance) -> Column:
@@ -105,6 +120,10 @@ def _speed(chance: Chance) -> Column:
     passing = flowing * (F.lit(1.0) - F.coalesce(F.col("blocked"), F.lit(0.0)))
     noise = chance.drift("noise", now, 20, detector) * 1.8 + chance.normal("sensor", F.col("ts"), detector) * 1.2
     return F.round(F.greatest(F.least(passing + noise, F.lit(160.0)), F.lit(3.0)), 1)
+
+
+def _local(ts: Column) -> Column:
+    return F.date_format(F.from_utc_timestamp(ts, ZONE), LOCAL_TIME)
 
 
 def _text(speed: Column) -> Column:

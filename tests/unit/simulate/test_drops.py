@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from datetime import date
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
-from nightmill.simulate.drops import Drops, write, write_static
+from nightmill.simulate.drops import Drops, Master, write, write_static
 
 MONDAY, TUESDAY = date(2026, 3, 2), date(2026, 3, 3)
 
@@ -39,6 +42,33 @@ def test_parquet_drops_keep_their_types(spark, tmp_path, rows):
     assert table.to_pydict() == {"n": [1, 2], "value": [None, 1.5]}
 
 
+def test_json_is_an_object_a_line_with_nulls_and_columns_may_be_called_otherwise_in_the_file(spark, tmp_path, rows):
+    write(spark, str(tmp_path), Drops("x", "x.json", rows, ("name", "value"), ("n",), header=("id", "v")), [MONDAY])
+    assert _tree(tmp_path) == {"x/2026-03-02/x.json": '{"id":"a","v":null}\n{"id":"b","v":1.5}\n'}
+
+
+def test_gz_is_whole_and_separators_are_kept(spark, tmp_path, rows):
+    write(spark, str(tmp_path), Drops("x", "x.csv.gz", rows, ("name", "value"), ("n",), separator=";"), [MONDAY])
+    assert gzip.decompress((tmp_path / "x/2026-03-02/x.csv.gz").read_bytes()) == b"name;value\na;\nb;1.5\n"
+
+
+def test_malformed_records_have_a_field_too_few_or_too_many_or_break_off(spark, tmp_path):
+    records = [(MONDAY, n, f"sensor-{n}", 1.5) for n in range(20)]
+    rows = spark.createDataFrame(records, "drop date, n int, name string, value double").withColumn(
+        "malformed", F.expr("n > 0")
+    )
+    for form in ("csv", "json"):
+        write(spark, str(tmp_path), Drops(form, f"x.{form}", rows, ("n", "name", "value"), ("n",)), [MONDAY])
+    header, good, *bad = (tmp_path / "csv/2026-03-02/x.csv").read_text().splitlines()
+    assert (header, good) == ("n,name,value", "0,sensor-0,1.5")
+    assert {len(line.split(",")) for line in bad} == {2, 4}
+    good, *bad = (tmp_path / "json/2026-03-02/x.json").read_text().splitlines()
+    assert json.loads(good) == {"n": 0, "name": "sensor-0", "value": 1.5}
+    for line in bad:
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(line)
+
+
 def test_a_day_that_is_written_again_is_replaced_whole_and_other_days_stay(spark, tmp_path, rows):
     for day in ("2026-03-01", "2026-03-02"):
         (tmp_path / "x" / day).mkdir(parents=True)
@@ -60,7 +90,7 @@ def test_a_drop_corrected_by_hand_can_be_read(spark, tmp_path, rows):
 
 def test_a_relative_folder_is_the_callers_not_the_jvms(spark, tmp_path, rows, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_static(spark, "raw", "city/x", "x.csv", rows.select("n", "name"))
+    write_static(spark, "raw", Master("city/x", "x.csv", rows.select("n", "name")))
     assert _tree(tmp_path) == {"raw/city/x/x.csv": "n,name\n1,a\n2,b\n3,c\n"}
 
 
