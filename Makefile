@@ -68,6 +68,14 @@ format: setup ## format the code, mend what lint can mend, regenerate docs/refer
 backtest: setup ## backtest on the published data sets in RAW, tables into docs/results/
 	@$(BIN)/nightmill backtest $(USE_CASES) --raw $(RAW) --lake build/backtest --results docs/results $(ARGS)
 
+.PHONY: land-all
+land-all: setup ## land and clean all published data sets in RAW, table into docs/results/
+	@$(BIN)/python tests/benchmarks/land_all.py $(RAW) build/land-all docs/results
+
+.PHONY: bench-dirt
+bench-dirt: setup ## planted dirt against found dirt, 1,000 detectors for a month, table into docs/results/
+	@$(BIN)/python tests/benchmarks/planted.py --size traffic=1000 $(ARGS)
+
 .PHONY: doctor
 doctor: setup ## say what this machine lacks
 	@$(BIN)/nightmill doctor

@@ -22,7 +22,7 @@ from rich.console import Console
 from nightmill import __version__, commands
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
-from nightmill.config.load import DATA
+from nightmill.config.load import DATA, find_folder
 from nightmill.errors import ConfigError, NightmillError
 from nightmill.lake.faults import translate
 
@@ -196,6 +196,27 @@ def simulate(
         folder = work.configuration.raw()
         made = stage(work.spark, folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or ())
         return Outcome({"simulate": made})
+
+    _run(run, as_json, debug)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Domain and name of the new system, as city/parking.")],
+    from_: Annotated[Path, typer.Option("--from", help="A csv file with a header and a row per entity and time.")],
+    conf: Conf = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files of that name.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Proposes the YAML of a data set and a use case for a csv file."""
+
+    def run() -> Outcome:
+        from nightmill.init import propose
+
+        found = propose(conf or find_folder(), name, from_, force=force)
+        Configuration.load(conf).data_set(f"{DATA}{name}")  # what is written must load
+        return Outcome({name: found})
 
     _run(run, as_json, debug)
 

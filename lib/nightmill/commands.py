@@ -101,7 +101,12 @@ class Work:
         return _masters_first(found)
 
     def _inputs(self, name: str) -> list[DataSet]:
-        return list(self.configuration.inputs(self.configuration.use_case(name)).values())
+        """The data sets of a use case, and those that their rules of kind known look into."""
+        found = list(self.configuration.inputs(self.configuration.use_case(name)).values())
+        for data_set in found:  # grows as masters have masters
+            names = {one.name for one in found}
+            found += [self.configuration.data_set(f"{DATA}{master}") for master in sorted(_masters(data_set) - names)]
+        return found
 
     def step(self, name: str, subject: str) -> Any:
         """A leased step of this run."""

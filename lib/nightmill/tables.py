@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -130,7 +131,16 @@ def _when(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC" if time else "never"
 
 
-_WHOLE = {"Backtest": _backtest, "Described": _described}
+def _proposed(item: Any, console: Console) -> None:
+    say = partial(console.print, soft_wrap=True)
+    say(f"wrote {item.data_set}" + (f" and {item.use_case}" if item.use_case else ""))
+    for remark in item.remarks:
+        say(f"  look at: {remark}")
+    name = f"{item.data_set.parent.name}/{item.data_set.stem}"
+    say(f"try it: nightmill land data/{name} --raw FOLDER && nightmill clean data/{name} && nightmill show data/{name}")
+
+
+_WHOLE = {"Backtest": _backtest, "Described": _described, "Proposed": _proposed}
 """Results that are a table each."""
 
 

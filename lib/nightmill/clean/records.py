@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,15 +80,21 @@ class Judge:
     def judged(self, raw: DataFrame) -> DataFrame:
         """Raw records with typed values and `_broken`."""
         data_set = self.data_set
-        typed = {_value(name): _typed(data_set, name, self.columns) for name in data_set.kept}
+        cast = {_value(name): _cast(data_set, name, self.columns) for name in data_set.kept}
         if data_set.contract.time:
-            typed["_ts"] = utc_time(data_set, self.columns)
-        rows = raw.select("*", *[value.alias(name) for name, value in typed.items()])
+            cast["_ts"] = utc_time(data_set, self.columns)
+        # One step each, so that no cast is done twice. Spark moves a filter down as far as it can, and would there put
+        # every cast in the place of every use; it does not move it below a column that depends on the order of rows.
+        rows = raw.select("*", *[value.alias(name) for name, value in cast.items()])
+        typed = {_value(name): _typed(data_set, name) for name in data_set.kept}
+        kept = [F.col(f"`{name}`") for name in rows.columns if name not in typed]
+        rows = rows.select(
+            *kept, *[value.alias(name) for name, value in typed.items()], F.monotonically_increasing_id().alias("_n")
+        )
         for rule in data_set.clean.rules:
             if isinstance(rule, Known):
                 rows = _looked_up(rows, rule, self.masters)
-        # typed values are used by many rules: a step of its own computes each of them once
-        return rows.withColumn(BROKEN, F.coalesce(*self._breaks))
+        return rows.withColumn(BROKEN, F.when(F.col("_n") >= 0, F.coalesce(*self._breaks)))
 
     def accepted(self, judged: DataFrame, *, originals: bool = False) -> DataFrame:
         """Records that break no rule, with silver's columns and what the rules along time need."""
@@ -218,22 +225,39 @@ class Judge:
         return raw_value(self.data_set, self.data_set.contract.raw(name), self.columns)
 
 
-def _typed(data_set: DataSet, name: str, columns: list[str]) -> Expression:
-    """The value in silver's type and unit, null where it is missing or of another type."""
-    column = data_set.contract.column(name)
+def _cast(data_set: DataSet, name: str, columns: list[str]) -> Expression:
+    """The raw value in silver's type, null where it is of another."""
+    kind = data_set.contract.column(name).type
     raw = raw_value(data_set, data_set.contract.raw(name), columns)
-    if column.type == "array":
+    if kind == "array":
         return raw.cast("binary")
-    text = present(data_set, raw)
+    return F.trim(raw.cast("string")) if kind == "text" else raw.try_cast(_SPARK_TYPES[kind])
+
+
+def _typed(data_set: DataSet, name: str) -> Expression:
+    """The cast value in silver's unit, null where it means missing."""
+    column, value = data_set.contract.column(name), F.col(f"`{_value(name)}`")
     if column.type == "text":
-        return text
-    value = text.try_cast(_SPARK_TYPES[column.type])
+        return F.when(~value.isin(["", *data_set.source.missing]), value)
+    if column.type in ("array", "bool"):
+        return value
+    numbers = [number for text in data_set.source.missing if (number := _number(text)) is not None]
+    none = value.isin(numbers) if numbers else F.lit(False)
     if column.type == "float":
-        value = F.when(~F.isnan(value), value)
+        none = none | F.isnan(value)
+    value = F.when(~none, value)
     if column.from_unit:
         factor, offset = conversion(column.from_unit, column.unit)
         value = value * F.lit(factor) + F.lit(offset) if offset else value * F.lit(factor)
     return value
+
+
+def _number(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _identity(data_set: DataSet, own: list[str]) -> list[Expression]:

@@ -57,8 +57,10 @@ def passes_told_apart(data_set: DataSet, rows: DataFrame) -> DataFrame:
 
 def duplicates_marked(data_set: DataSet, rows: DataFrame) -> DataFrame:
     """Adds `_duplicate`: of records with one key the first or last stays, by drop day, file, number and content."""
-    events, content = data_set.clean.events, [F.col(f"`{name}`") for name in data_set.kept]
-    tie = [F.col("_drop_day"), F.col("_file"), F.col(LINE), *content]
+    events = data_set.clean.events
+    # content decides by its hash: comparing dozens of columns is code that is too long for the JVM to compile
+    content = F.xxhash64(*[F.col(f"`{name}`") for name in data_set.kept])
+    tie = [F.col("_drop_day"), F.col("_file"), F.col(LINE), content]
     if data_set.clean.duplicates == "keep_last":
         tie = [column.desc() for column in tie]
     entity = [F.col(f"`{name}`") for name in data_set.contract.entity]

@@ -154,7 +154,7 @@ def _of_parts(data_set: DataSet, time: Time, columns: Collection[str]) -> Column
     from pyspark.sql import functions as F
 
     assert time.parts is not None
-    text = {part: present(data_set, raw_value(data_set, (raw,), columns)) for part, raw in time.parts.named.items()}
+    text = {part: raw_value(data_set, (raw,), columns) for part, raw in time.parts.named.items()}
     whole = {part: value.try_cast("int") for part, value in text.items() if part not in ("date", "second")}
     if "date" in text:
         date_ = text["date"].try_cast("date")

@@ -1,0 +1,117 @@
+"""A csv file becomes the YAML of a system: contract, key, step, units, zone and rules out of the data alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from nightmill.config import Configuration
+from nightmill.errors import ConfigError, DataRefused
+from nightmill.init import propose
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    folder = tmp_path / "conf"
+    (folder / "env").mkdir(parents=True)
+    (folder / "env" / "local.yaml").write_text("lake: lake\n")
+    return folder
+
+
+def written(path: Path, separator: str = ";", encoding: str = "utf-8") -> Path:
+    """Hourly places of three car parks in local time, over the night that clocks go forward, with a meter."""
+    begin = datetime(2026, 3, 27, 23, tzinfo=UTC)
+    lines = [separator.join(["Zeit", "Parkhaus", "frei", "Temperatur [°C]", "gezählt", "Zustand"])]
+    for hour in range(72):
+        local = (begin + timedelta(hours=hour)).astimezone(BERLIN)
+        for number, place in enumerate(("Bahnhof", "Markt", "Nord")):
+            free = "NA" if (hour, number) == (5, 1) else str((hour * 37 + number * 11) % 240)
+            state = "offen" if hour % 24 > 5 else "zu"
+            cells = [f"{local:%d.%m.%Y %H:%M}", place, free, f"{8 + (hour * 7 + number) % 40 / 10}"]
+            lines.append(separator.join([*cells, str(1000 + hour * 13 + hour * hour % 11 + number), state]))
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return path
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), (",", "utf-8-sig"), ("\t", "iso-8859-1")])
+def test_what_the_data_show_is_proposed(conf: Path, tmp_path: Path, separator: str, encoding: str) -> None:
+    found = propose(conf, "city/parking", written(tmp_path / "parking.csv", separator, encoding))
+    data_set = Configuration.load(conf).data_set("data/city/parking")
+    assert (data_set.source.separator, data_set.source.missing) == (separator, ["NA"])
+    assert data_set.source.encoding == ("ISO-8859-1" if encoding == "iso-8859-1" else "UTF-8")
+    assert data_set.contract.key == ["parkhaus", "ts"]
+    time = data_set.contract.time
+    assert time is not None
+    assert (time.format, time.every, time.zone) == ("d.M.yyyy H:mm", timedelta(hours=1), "Europe/Berlin")
+    columns = data_set.contract.columns
+    assert {name: c.type for name, c in columns.items()} == {
+        "parkhaus": "text",
+        "frei": "int",
+        "temperatur": "float",
+        "gez_hlt": "int",
+        "zustand": "text",
+    }
+    assert columns["temperatur"].unit == "°C" and columns["temperatur"].required
+    assert not columns["frei"].required, "it is missing once"
+    low, high = columns["frei"].between or (0, 0)
+    assert low == 0 and 239 < high < 500
+    assert columns["zustand"].one_of == ["offen", "zu"]
+    assert [(rule.kind, rule.named) for rule in data_set.clean.rules] == [("monotone", ["gez_hlt"])]
+    assert any("Europe/Berlin" in remark for remark in found.remarks)
+    use_case = Configuration.load(conf).use_case("city/parking")
+    assert use_case.target.column == "frei"
+
+
+def test_times_in_parts_and_tables_without_time_are_told(conf: Path, tmp_path: Path) -> None:
+    parts = tmp_path / "parts.csv"
+    hours = "".join(f"2026,3,{1 + h // 24},{h % 24},{h * 7 % 50}.5\n" for h in range(96))
+    parts.write_text("year,month,day,hour,load_kwh\n" + hours)
+    propose(conf, "city/load", parts)
+    time = Configuration.load(conf).data_set("data/city/load").contract.time
+    assert time is not None and time.parts is not None
+    assert time.parts.named == {"year": "year", "month": "month", "day": "raw_day", "hour": "hour"}
+    table = tmp_path / "machines.csv"
+    table.write_text("id,model,age\n" + "".join(f"m{n},model{n % 3},{n}\n" for n in range(40)))
+    found = propose(conf, "factory/machines", table)
+    data_set = Configuration.load(conf).data_set("data/factory/machines")
+    assert (data_set.contract.time, data_set.contract.key, found.use_case) == (None, ["id"], None)
+
+
+def test_names_that_yaml_reads_as_something_else_are_quoted(conf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text("No,ts,on,1st\n" + "".join(f"{n % 2},2026-03-01 {n // 2:02d}:00:00,yes,{n}\n" for n in range(40)))
+    propose(conf, "city/odd", path)
+    data_set = Configuration.load(conf).data_set("data/city/odd")
+    assert data_set.contract.key == ["no", "ts"] and set(data_set.contract.columns) == {"no", "on", "n_1st"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "no table"),
+        (b"1,2,3\n4,5,6\n7,8,9\n", "its first line is numbers"),
+        (b"a,a,b\n1,2,3\n4,5,6\n", "twice"),
+        (b"just one line\n", "no table"),
+        (b"\x00\x01\x02\x03", "no table"),
+    ],
+)
+def test_what_is_no_table_is_refused(conf: Path, tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises((DataRefused, ConfigError), match=told):
+        propose(conf, "city/x", path)
+
+
+def test_files_that_are_there_are_not_overwritten(conf: Path, tmp_path: Path) -> None:
+    path = written(tmp_path / "parking.csv")
+    propose(conf, "city/parking", path)
+    with pytest.raises(ConfigError, match="already"):
+        propose(conf, "city/parking", path)
+    assert propose(conf, "city/parking", path, force=True).data_set.exists()
+    with pytest.raises(ConfigError, match="is no name"):
+        propose(conf, "Parking", path)
