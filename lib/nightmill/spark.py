@@ -33,6 +33,8 @@ _DEFAULTS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # longer methods are never compiled by the JVM: a contract of many columns is evaluated in parts instead
     "spark.sql.codegen.hugeMethodLimit": "8000",
+    # what one filter says of dozens of renamed columns has more variants than a planner can list
+    "spark.sql.constraintPropagation.enabled": "false",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",

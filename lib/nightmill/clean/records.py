@@ -49,17 +49,14 @@ def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
     beside |= {data_set.source.row_number or "", "day"}
     values = [name for name in bronze.columns if name not in beside and not name.startswith("_")]
     kept = [F.col(f"`{name}`") for name in bronze.columns if name not in values]
-    cells = F.array(
-        *[
-            F.struct(
-                F.lit(name).alias(wide.entity),
-                F.col(f"`{name}`").cast("string").alias(wide.value),
-                F.lit(position).cast("string").alias(wide.position or "_position"),
-            )
-            for position, name in enumerate(values, start=1)
-        ]
+    # one text, because thousands of columns would be as many calls of the JVM
+    cells = ", ".join(
+        f"struct({_text(name)} AS `{wide.entity}`, CAST(`{name}` AS STRING) AS `{wide.value}`, "
+        f"'{position}' AS `{wide.position or '_position'}`)"
+        for position, name in enumerate(values, start=1)
     )
-    return bronze.select(*kept, F.explode(cells).alias("_cell")).select(*kept, "_cell.*").drop("_position")
+    melted_rows = bronze.select(*kept, F.explode(F.expr(f"array({cells})")).alias("_cell"))
+    return melted_rows.select(*kept, "_cell.*").drop("_position")
 
 
 class Judge:
@@ -250,6 +247,11 @@ def _typed(data_set: DataSet, name: str) -> Expression:
         factor, offset = conversion(column.from_unit, column.unit)
         value = value * F.lit(factor) + F.lit(offset) if offset else value * F.lit(factor)
     return value
+
+
+def _text(value: str) -> str:
+    """A literal of SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _number(text: str) -> float | None:
