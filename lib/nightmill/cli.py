@@ -22,7 +22,8 @@ from rich.console import Console
 from nightmill import __version__, commands
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
-from nightmill.config.load import DATA, find_folder
+from nightmill.config.load import find_folder
+from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, NightmillError
 from nightmill.lake.faults import translate
 
@@ -119,6 +120,12 @@ _command(
     "Bronze -> silver and quarantine: the days given and all that bronze changed.",
     _clean,
     more={"replay": (Replay, False), "corrections": (Corrections, None)},
+)
+_command(
+    "migrate",
+    "Tables that an older version or another contract wrote -> tables of this one.",
+    lambda w, t: commands.migrate(w, t),
+    by_day=False,
 )
 _command(
     "features", "Silver -> gold: the days given and all that silver changed.", lambda w, t: commands.features(w, t)

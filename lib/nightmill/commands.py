@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightmill.config import Configuration, DataSet, Time, UseCase
-from nightmill.config.load import DATA
+from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, NightmillError, WorkFailed
 from nightmill.lake.faults import translate
 from nightmill.lake.run import Step, new_run_id, step
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nightmill.lake.registry import Registry
 
 log = logging.getLogger(__name__)
-SPARK_STAGES = ("land", "clean", "features", "score")
+SPARK_STAGES = ("land", "clean", "migrate", "features", "score")
 Result = TypeVar("Result")
 
 
@@ -151,6 +151,17 @@ def clean(work: Work, targets: list[str]) -> Outcome:
         return stage(work.spark, work.lake, current, data_set, set(work.days), again)
 
     return _each(work, "clean", {f"{DATA}{d.name}": d for d in data_sets}, one)
+
+
+def migrate(work: Work, targets: list[str]) -> Outcome:
+    """Tables of older versions and contracts are brought up to date, for each data set."""
+
+    def one(current: Step, data_set: DataSet) -> Any:
+        from nightmill.migrate import migrate as stage
+
+        return stage(work.spark, work.lake, current, data_set)
+
+    return _each(work, "migrate", {f"{DATA}{d.name}": d for d in work.data_sets(targets)}, one)
 
 
 def show(work: Work, targets: list[str], refused: Path | None) -> Outcome:
@@ -284,7 +295,7 @@ def _masters_first(data_sets: dict[str, DataSet]) -> list[DataSet]:
 
 
 def _masters(data_set: DataSet) -> set[str]:
-    return {rule.in_.removeprefix(DATA) for rule in data_set.clean.rules if rule.kind == "known"}
+    return {rule.master for rule in data_set.clean.rules if rule.kind == "known"}
 
 
 def _raise_first(outcome: Outcome) -> None:

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nightmill.config import DataSet, Time
-from nightmill.config.load import DATA
-from nightmill.config.values import Months
+from nightmill.config.values import DATA, Months
 from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake, Table
 

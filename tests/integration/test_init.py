@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from parking import written
 
 from nightmill import commands
 from nightmill.commands import Work
@@ -15,22 +15,12 @@ from nightmill.init import propose
 pytestmark = pytest.mark.usefixtures("spark")
 
 
-def _written(path: Path) -> Path:
-    place = Path(__file__).parents[1] / "unit" / "init" / "test_propose.py"
-    spec = importlib.util.spec_from_file_location("proposals", place)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Path = module.written(path)
-    return found
-
-
 def test_a_proposal_lands_cleans_and_becomes_features(tmp_path: Path) -> None:
     conf = tmp_path / "conf"
     (conf / "env").mkdir(parents=True)
     (conf / "env" / "local.yaml").write_text("lake: lake\n")
     (tmp_path / "raw").mkdir()
-    propose(conf, "city/parking", _written(tmp_path / "raw" / "parking.csv"))
+    propose(conf, "city/parking", written(tmp_path / "raw" / "parking.csv"))
     configuration = Configuration.load(conf, raw=str(tmp_path / "raw"), lake=str(tmp_path / "lake"))
     for stage in (commands.land, commands.clean, commands.features):
         outcome = stage(Work(configuration, stage.__name__), ["city/parking"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from town import FIRST, HEADER, Town, readings
 
@@ -42,6 +43,49 @@ def test_a_drop_lands_once_however_often_it_is_landed(town: Town) -> None:
     again = _land(town)
     assert (again.records, again.known) == (0, 1)  # type: ignore[attr-defined]
     assert town.rows("bronze") == before
+
+
+def _known_files(town: Town, monkeypatch: pytest.MonkeyPatch, *, reads_bronze: bool) -> int:
+    """How many of the drop's files are known; whether bronze itself was read for it is checked."""
+    read: list[object] = []
+
+    def to_pyarrow_dataset(self: DeltaTable, *args: object, **more: object) -> object:
+        if "/bronze/" in self.table_uri:
+            read.append(self)
+        return original(self, *args, **more)
+
+    original = DeltaTable.to_pyarrow_dataset
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaTable, "to_pyarrow_dataset", to_pyarrow_dataset)
+        known = _land(town).known  # type: ignore[attr-defined]
+    assert bool(read) == reads_bronze
+    return int(known)
+
+
+def test_what_has_landed_is_known_without_reading_bronze(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,1"], "a.csv")
+    town.drop(FIRST, ["b,2026-03-02 00:00:00,2"], "b.csv")
+    _land(town)
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,9"], "a.csv")
+    _land(town)
+    assert _known_files(town, monkeypatch, reads_bronze=False) == 2
+    town.drop(FIRST, [], "a.csv")
+    assert _land(town, sets=("source.may_be_empty=true",)).corrected == 1  # type: ignore[attr-defined]
+    assert [row["_file"] for row in town.rows("bronze")] == ["speeds/2026-03-02/b.csv"]
+    assert _known_files(town, monkeypatch, reads_bronze=False) == 2, "a file without records has landed, too"
+
+
+def test_what_has_landed_is_looked_up_where_the_note_of_it_is_lost(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.drop(FIRST, readings(FIRST))
+    _land(town)
+    lake = town.work("read").lake
+    lake.table("ops", "files").delta().delete()
+    assert _known_files(town, monkeypatch, reads_bronze=True) == 1
+    assert _known_files(town, monkeypatch, reads_bronze=False) == 1
+    lake.table("bronze", "town/speeds").delta().optimize.compact()
+    lake.table("bronze", "town/speeds").delta().delete("detector = 'a'")
+    assert _known_files(town, monkeypatch, reads_bronze=True) == 1
+    assert _known_files(town, monkeypatch, reads_bronze=False) == 1
 
 
 def test_the_same_content_under_two_names_lands_once(town: Town) -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import StructType
 
 from nightmill.clean.records import Judge, melted
 from nightmill.config import DataSet
+from nightmill.config.source import is_raw
 from nightmill.errors import DataRefused
 from nightmill.lake.contract import record_day
-from nightmill.lake.quarantine import correct_records, refused_records
+from nightmill.lake.quarantine import correct_records, corrections, refused_records
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake
 from nightmill.lake.writes import read
@@ -32,7 +33,7 @@ TOLD = ("record", "day", "file", "rule", "reason")
 
 
 def record_number(file_hash: Expression, original: Expression) -> Expression:
-    """What tells a refused record from others: 16 hexadecimal digits of its file's content hash and its text."""
+    """What `nightmill.lake.quarantine.record_number` computes."""
     return F.substring(F.sha2(F.concat_ws("\n", file_hash, original), 256), 1, 16)
 
 
@@ -44,15 +45,14 @@ def corrections_digest(rows: list[dict[str, Any]]) -> str:
 
 def corrected(spark: SparkSession, judge: Judge, raw: DataFrame, rows: list[dict[str, Any]]) -> DataFrame:
     """Raw records in which corrections stand in for the originals, on the days that they have now."""
-    own = [field for field in raw.schema if not field.name.startswith("_") and field.name != "day"]
+    own = [field for field in raw.schema if is_raw(field.name)]
     files = sorted({row["_file"] for row in rows})
     number = F.when(F.col("_file").isin(files), record_number(F.col("_file_hash"), judge.original()))
-    schema = StructType([StructField("_record", StringType()), StructField("_fix", StringType())])
-    fixes = spark.createDataFrame([(row["record"], row["original"]) for row in rows], schema)
-    days = spark.createDataFrame([(row["record"], row["day"]) for row in rows], "_record string, _fixed_day date")
-    joined = raw.withColumn("_record", number).join(F.broadcast(fixes.join(days, "_record")), "_record", "left")
-    fixed = F.from_json("_fix", StructType(own))
-    joined = joined.withColumn("_fixed", fixed)
+    fixes = spark.createDataFrame(
+        [(row["record"], row["original"], row["day"]) for row in rows], "_record string, _fix string, _fixed_day date"
+    )
+    joined = raw.withColumn("_record", number).join(F.broadcast(fixes), "_record", "left")
+    joined = joined.withColumn("_fixed", F.from_json("_fix", StructType(own)))
     is_fixed = F.col("_fix").isNotNull()
     values = {f.name: F.when(is_fixed, F.col("_fixed").getField(f.name)).otherwise(F.col(f"`{f.name}`")) for f in own}
     values["_corrupt"] = F.when(~is_fixed, F.col("_corrupt"))
@@ -65,7 +65,7 @@ def write_refused(lake: Lake, data_set: DataSet, path: Path) -> int:
     rows = refused_records(lake, data_set.name)
     originals = [_fields(row["original"]) for row in rows]
     bronze = lake.table("bronze", data_set.name).delta().schema().to_arrow().names
-    columns = [n for n in bronze if not n.startswith("_") and n != "day"]
+    columns = [name for name in bronze if is_raw(name)]
     columns += sorted({name for fields in originals for name in fields} - set(columns))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -78,9 +78,15 @@ def write_refused(lake: Lake, data_set: DataSet, path: Path) -> int:
 
 
 def read_corrections(
-    spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw_columns: StructType, path: Path
+    spark: SparkSession,
+    lake: Lake,
+    step: Step,
+    data_set: DataSet,
+    raw_columns: StructType,
+    path: Path,
+    refused: list[dict[str, Any]],
 ) -> int:
-    """Puts the edited records of such a file into quarantine as corrections; returns how many are new.
+    """Puts the edited ones of refused records into quarantine as corrections; returns how many are new.
 
     Raises DataRefused for a file of another shape, and for records that are not in quarantine.
     """
@@ -91,14 +97,14 @@ def read_corrections(
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         fix = f"write it with `nightmill show data/{data_set.name} --refused {path}`, and edit it"
         raise DataRefused(f"the file of corrections cannot be read: {error}", where=str(path), fix=fix) from None
-    known = {field.name: field for field in raw_columns if not field.name.startswith("_") and field.name != "day"}
+    known = {field.name: field for field in raw_columns if is_raw(field.name)}
     if "record" not in names or not set(names) - set(TOLD) <= known.keys():
         strange = sorted(set(names) - set(TOLD) - known.keys())
         what = f"has column '{strange[0]}', which bronze lacks" if strange else "has no column 'record'"
         raise DataRefused(
             f"the file of corrections {what}", where=str(path), fix="keep the columns as they were written"
         )
-    held = {str(row["record"]): row for row in refused_records(lake, data_set.name)}
+    held = {str(row["record"]): row for row in refused}
     found = []
     for number, line in enumerate(lines, start=2):
         row = held.get(line["record"])
@@ -110,33 +116,55 @@ def read_corrections(
             found.append((row, edited))
     if not found:
         return 0
-    own = StructType([StructField(f.name, f.dataType) for f in known.values()])
-    texts = [(json.dumps(edited, ensure_ascii=False), row["record"], row["_drop_day"]) for row, edited in found]
-    frame = spark.createDataFrame(texts, "text string, record string, _drop_day date")
-    dated = frame.select("record", "_drop_day", F.from_json("text", own).alias("one")).select(
-        "record", "_drop_day", "one.*"
-    )
-    days = {
-        r["record"]: r["d"] for r in dated.select("record", record_day(data_set, dated.columns).alias("d")).collect()
-    }
     kept = ("_file", "_file_hash", "_drop_day", "record")
     rows = [
-        {name: row[name] for name in kept}
-        | {"original": json.dumps(edited, ensure_ascii=False), "day": days[row["record"]], "was_day": row["day"]}
+        {name: row[name] for name in kept} | {"original": json.dumps(edited, ensure_ascii=False), "was_day": row["day"]}
         for row, edited in found
     ]
-    correct_records(lake, step, data_set.name, rows)
+    days = _days(spark, data_set, raw_columns, rows)
+    correct_records(lake, step, data_set.name, [row | {"day": days[row["record"]]} for row in rows])
     return len(rows)
+
+
+def redate(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet) -> int:
+    """Puts corrections on the days that the contract gives them now; returns how many there are."""
+    rows = corrections(lake, data_set.name)
+    if not rows:
+        return 0
+    raw = melted(data_set, read(spark, lake.table("bronze", data_set.name)))
+    original = Judge(data_set, raw.columns).original()
+    of_files = raw.where(F.col("_file").isin(sorted({row["_file"] for row in rows})))
+    day = record_day(data_set, raw.columns)
+    numbered = of_files.select(record_number(F.col("_file_hash"), original).alias("record"), day.alias("day"))
+    found = numbered.where(F.col("record").isin([row["record"] for row in rows])).collect()
+    was, now = {row["record"]: row["day"] for row in found}, _days(spark, data_set, raw.schema, rows)
+    dated = [row | {"day": now[row["record"]], "was_day": was.get(row["record"], row["was_day"])} for row in rows]
+    correct_records(lake, step, data_set.name, dated)
+    return len(rows)
+
+
+def _days(
+    spark: SparkSession, data_set: DataSet, raw_columns: StructType, rows: list[dict[str, Any]]
+) -> dict[str, date]:
+    """Number of a record -> the day that its text says."""
+    own = StructType([field for field in raw_columns if is_raw(field.name)])
+    texts = [(row["original"], row["record"], row["_drop_day"]) for row in rows]
+    frame = spark.createDataFrame(texts, "text string, record string, _drop_day date")
+    dated = frame.select("record", "_drop_day", F.from_json("text", own).alias("one"))
+    dated = dated.select("record", "_drop_day", "one.*")
+    found = dated.select("record", record_day(data_set, dated.columns).alias("day")).collect()
+    return {row["record"]: row["day"] for row in found}
 
 
 def replay(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, path: Path | None) -> set[date]:
     """The days whose refused records are judged again, after the corrections of a file were noted."""
+    refused = refused_records(lake, data_set.name)
     if path is not None:
         bronze = lake.table("bronze", data_set.name)
         raw = melted(data_set, read(spark, bronze).limit(0))
-        noted = read_corrections(spark, lake, step, data_set, raw.schema, path)
+        noted = read_corrections(spark, lake, step, data_set, raw.schema, path, refused)
         log.info("%s: %d records are corrected", data_set.name, noted)
-    return {row["day"] for row in refused_records(lake, data_set.name)}
+    return {row["day"] for row in refused}
 
 
 def _fields(original: str | None) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def filled(data_set: DataSet, silver: DataFrame) -> DataFrame:
         for name in numbers
     }
     ts = _later(time, F.col("ts"), F.col("_step"))
-    values |= {"day": local_day(data_set, ts)} if time.every.days >= 1 else {}
+    values |= {"day": local_day(data_set, ts)} if time.is_daily else {}
     none: dict[str, Expression] = {
         name: F.when(~added, F.col(name)) for name in ("_file", "_changed", "_merged") if name in silver.columns
     }
@@ -66,7 +66,7 @@ def _steps_between(time: Time, first: Expression, second: Expression) -> Express
         return F.when(steps == F.floor(steps), F.floor(steps))
     every = round(time.every.total_seconds() * 1_000_000)
     apart = F.unix_micros(second) - F.unix_micros(first)
-    if time.every.days >= 1 and time.zone != "UTC":  # local days, of which two a year have 23 or 25 hours
+    if time.is_daily and time.zone != "UTC":  # local days, of which two a year have 23 or 25 hours
         apart = F.unix_micros(F.from_utc_timestamp(second, time.zone)) - F.unix_micros(
             F.from_utc_timestamp(first, time.zone)
         )
@@ -80,7 +80,7 @@ def _later(time: Time, ts: Expression, steps: Expression) -> Expression:
             F.add_months(local, (steps * time.every.count).cast("int")).cast("timestamp"), time.zone
         )
     every = F.lit(round(time.every.total_seconds() * 1_000_000))
-    if time.every.days >= 1 and time.zone != "UTC":
+    if time.is_daily and time.zone != "UTC":
         local = F.timestamp_micros(F.unix_micros(F.from_utc_timestamp(ts, time.zone)) + steps * every)
         return F.to_utc_timestamp(local, time.zone)
     return F.timestamp_micros(F.unix_micros(ts) + steps * every)

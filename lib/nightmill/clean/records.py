@@ -11,7 +11,9 @@ from pyspark.sql import functions as F
 from nightmill.config import Column, DataSet
 from nightmill.config.cleaning import SEQUENCE, AnyRule, Known, Matches, OneOf, Range, Related
 from nightmill.config.contract import conversion
+from nightmill.config.source import is_raw
 from nightmill.lake.contract import TIMELESS, after_drop, present, raw_value, shown_time, utc_time
+from nightmill.lake.writes import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -37,7 +39,16 @@ ORIGIN = ("_file", "_file_hash", "_drop_day")
 LINE = "_line"
 """Number of the record in its file where the source counts them, else null."""
 _MALFORMED = {"csv": "more or fewer fields than columns", "json": "not a JSON object"}
+_ALONG_TIME = {
+    "stuck": "does not change for too long",
+    "spike": "leaves the values before and after",
+    "monotone": "falls",
+}
 _SPARK_TYPES = {"float": "double", "int": "bigint", "text": "string", "bool": "boolean", "array": "binary"}
+
+
+Masters = dict[tuple[str, str], "DataFrame"]
+"""Values that rules of kind known allow, by data set and column, each as a frame with one column `value`."""
 
 
 def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
@@ -46,12 +57,12 @@ def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
     if wide is None:
         return bronze
     beside = {raw for raws in data_set.recorded.values() for raw in raws} | {*data_set.source.constants}
-    beside |= {data_set.source.row_number or "", "day"}
-    values = [name for name in bronze.columns if name not in beside and not name.startswith("_")]
+    beside |= {data_set.source.row_number or ""}
+    values = [name for name in bronze.columns if is_raw(name) and name not in beside]
     kept = [F.col(f"`{name}`") for name in bronze.columns if name not in values]
     # one text, because thousands of columns would be as many calls of the JVM
     cells = ", ".join(
-        f"struct({_text(name)} AS `{wide.entity}`, CAST(`{name}` AS STRING) AS `{wide.value}`, "
+        f"struct({quoted(name)} AS `{wide.entity}`, CAST(`{name}` AS STRING) AS `{wide.value}`, "
         f"'{position}' AS `{wide.position or '_position'}`)"
         for position, name in enumerate(values, start=1)
     )
@@ -62,14 +73,16 @@ def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
 class Judge:
     """The rules of a data set, compiled in their order: a later rule sees what the ones before it made.
 
-    `columns` are those of the raw records, `masters` the values that rules of kind known allow.
+    `columns` are those of the raw records.
     """
 
-    def __init__(self, data_set: DataSet, columns: list[str], masters: dict[str, DataFrame]) -> None:
-        self.data_set, self.columns, self.masters = data_set, columns, masters
+    def __init__(self, data_set: DataSet, columns: list[str], masters: Masters | None = None) -> None:
+        self.data_set, self.columns, self.masters = data_set, columns, masters or {}
         self.values: dict[str, Expression] = {name: F.col(f"`{_value(name)}`") for name in data_set.kept}
         self.reasons: list[Reason] = []
         """Reasons for a refusal: `_broken` is a number of this list."""
+        self.along_time: dict[int, int] = {}
+        """Place of a rule along time among all rules -> the number of its reason; none for rules that set null."""
         self._breaks: list[Expression] = []
         self._effects: list[Expression] = []
         self._compile()
@@ -111,18 +124,31 @@ class Judge:
 
     def refused(self, judged: DataFrame) -> DataFrame:
         """Records that break a rule: day, `_broken`, reason, original, and where they came from."""
-        cases = [F.when(F.col(BROKEN) == number, one.text) for number, one in enumerate(self.reasons)]
         return judged.where(F.col(BROKEN).isNotNull()).select(
-            self._placed()[-1], BROKEN, F.coalesce(*cases).alias("reason"), self.original().alias("original"), *ORIGIN
+            self._placed()[-1], BROKEN, self._told(), self.original().alias("original"), *ORIGIN
         )
 
-    def add(self, reason: Reason) -> int:
-        """One more reason for a refusal; returns its number."""
+    def refused_along_time(self, sequenced: DataFrame) -> DataFrame:
+        """The same of records that a rule along time refuses; they were accepted with their originals."""
+        return sequenced.where(F.col(BROKEN).isNotNull()).select(
+            "day", BROKEN, self._told(along_time=True), F.col("_original").alias("original"), *ORIGIN
+        )
+
+    def _told(self, *, along_time: bool = False) -> Expression:
+        """`reason`: the two kinds of rules name columns of different frames."""
+        cases = [
+            F.when(F.col(BROKEN) == number, one.text)
+            for number, one in enumerate(self.reasons)
+            if one.along_time == along_time
+        ]
+        return F.coalesce(*cases).alias("reason")
+
+    def _add(self, reason: Reason) -> int:
         self.reasons.append(reason)
         return len(self.reasons) - 1
 
     def _own(self) -> list[str]:
-        return [name for name in self.columns if not name.startswith("_") and name != "day"]
+        return [name for name in self.columns if is_raw(name)]
 
     def _placed(self) -> list[Expression]:
         """`ts` and `day`."""
@@ -145,9 +171,12 @@ class Judge:
                 self._refuse("time", after_drop(self.data_set, F.col("_ts")), _told("lies after its drop", shown))
         for name in self.data_set.kept:
             self._column(name, contract.column(name))
-        for rule in self.data_set.clean.rules:
+        for place, rule in enumerate(self.data_set.clean.rules):
             if not isinstance(rule, SEQUENCE):
                 self._rule(rule)
+            elif rule.then != "null":
+                shown = _told(f"{rule.of} {_ALONG_TIME[rule.kind]}", F.col(f"`{rule.of}`"))
+                self.along_time[place] = self._add(Reason(rule.kind, rule.then, shown, along_time=True))
         events = self.data_set.clean.events
         if events and events.grid:
             self.values[events.grid.entity] = cell = _cell(self.data_set, self.values)
@@ -163,7 +192,7 @@ class Judge:
         return F.when(text != "", text)
 
     def _refuse(self, rule: str, broken: Expression, reason: Expression, then: str = "quarantine") -> None:
-        self._breaks.append(F.when(broken, F.lit(self.add(Reason(rule, then, reason)))))
+        self._breaks.append(F.when(broken, F.lit(self._add(Reason(rule, then, reason)))))
 
     def _column(self, name: str, column: Column) -> None:
         value, text = self.values[name], self._raw(name)
@@ -215,7 +244,7 @@ class Judge:
         if isinstance(rule, Matches):
             return ~value.rlike(f"^(?:{rule.pattern})$"), _told(f"{name} does not match {rule.pattern}", text)
         assert isinstance(rule, Known)
-        missing = value.isNotNull() & F.col(_master(rule)).isNull()
+        missing = value.isNotNull() & F.col(f"`{_found(rule)}`").isNull()
         return missing, _told(f"{name} is unknown to {rule.in_}", text)
 
     def _raw(self, name: str) -> Expression:
@@ -249,11 +278,6 @@ def _typed(data_set: DataSet, name: str) -> Expression:
     return value
 
 
-def _text(value: str) -> str:
-    """A literal of SQL."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _number(text: str) -> float | None:
     try:
         found = float(text)
@@ -271,14 +295,15 @@ def _identity(data_set: DataSet, own: list[str]) -> list[Expression]:
     return [F.xxhash64(*[F.col(f"`{name}`") for name in named]).alias("_identity")]
 
 
-def _looked_up(rows: DataFrame, rule: Known, masters: dict[str, DataFrame]) -> DataFrame:
+def _looked_up(rows: DataFrame, rule: Known, masters: Masters) -> DataFrame:
     """Adds a column that is null where the master has no such value."""
-    master = masters[_master(rule)].select(F.col("value").alias(_master(rule)))
-    return rows.join(F.broadcast(master), F.col(f"`{_value(rule.of)}`").cast("string") == F.col(_master(rule)), "left")
+    values = masters[rule.master, rule.column].select(F.col("value").alias(_found(rule)))
+    found = F.col(f"`{_found(rule)}`")
+    return rows.join(F.broadcast(values), F.col(f"`{_value(rule.of)}`").cast("string") == found, "left")
 
 
-def _master(rule: Known) -> str:
-    return f"_known_{rule.of}"
+def _found(rule: Known) -> str:
+    return f"_known_{rule.of}_{rule.master}_{rule.column}"
 
 
 def _cell(data_set: DataSet, values: dict[str, Expression]) -> Expression:

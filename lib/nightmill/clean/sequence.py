@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from nightmill.clean.records import BROKEN, CHANGED, LINE, Judge, Reason
+from nightmill.clean.records import BROKEN, CHANGED, LINE, Judge
 from nightmill.config import DataSet
 from nightmill.config.cleaning import SEQUENCE, Monotone, Spike, Stuck
 from nightmill.lake.contract import second_pass
@@ -37,7 +37,7 @@ def _unit(data_set: DataSet) -> list[str]:
 def whole_series(data_set: DataSet) -> bool:
     """Whether rules along time see an entity's whole history instead of one local day of it."""
     time = data_set.contract.time
-    return time is not None and time.every.days >= 1
+    return time is not None and time.is_daily
 
 
 def passes_told_apart(data_set: DataSet, rows: DataFrame) -> DataFrame:
@@ -73,54 +73,38 @@ def duplicates_marked(data_set: DataSet, rows: DataFrame) -> DataFrame:
     return rows.withColumn(DUPLICATE, F.coalesce(repeats, F.lit(False)))
 
 
-def refuses(data_set: DataSet) -> bool:
-    """Whether a rule along time may refuse records."""
-    return any(isinstance(rule, SEQUENCE) and rule.then != "null" for rule in data_set.clean.rules)
-
-
 def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
     """Applies the rules along time to records without duplicates; all see the values as they come in here.
 
     Refused ones have `_broken`, a number of the judge's reasons.
     """
-    data_set = judge.data_set
-    rules = [rule for rule in data_set.clean.rules if isinstance(rule, SEQUENCE)]
+    data_set, order = judge.data_set, in_order(judge.data_set)
+    rules = {place: rule for place, rule in enumerate(data_set.clean.rules) if isinstance(rule, SEQUENCE)}
     if not rules:
         return rows
-    order, flags, broken = in_order(data_set), [], []
-    for number, rule in enumerate(rules):
-        flag = f"_breaks_{number}"
+    flags = {place: f"_breaks_{place}" for place in rules}
+    for place, rule in rules.items():
         value = F.col(f"`{rule.of}`")
         if isinstance(rule, Stuck):
-            rows = _runs(data_set, rows, rule, flag)
+            rows = _runs(data_set, rows, rule, flags[place])
         elif isinstance(rule, Spike):
-            rows = rows.withColumn(flag, _leaves_both(value, order, rule.by))
+            rows = rows.withColumn(flags[place], _leaves_both(value, order, rule.by))
         elif isinstance(rule, Monotone):
-            rows = rows.withColumn(flag, _falls(value, order))
-        flags.append(flag)
-        if rule.then != "null":
-            shown = F.coalesce(value.cast("string"), F.lit(""))
-            reason = F.concat(F.lit(f"{rule.of} {_REASONS[rule.kind]}: '"), shown, F.lit("'"))
-            broken.append(F.when(F.col(flag), F.lit(judge.add(Reason(rule.kind, rule.then, reason, along_time=True)))))
+            rows = rows.withColumn(flags[place], _falls(value, order))
+    broken = [F.when(F.col(flags[place]), F.lit(number)) for place, number in judge.along_time.items()]
     values: dict[str, Expression] = {}
     effects = [F.col(CHANGED)]
-    for rule, flag in zip(rules, flags):
+    for place, rule in rules.items():
         if rule.then == "null":
-            values[rule.of] = F.when(~F.col(flag), values.get(rule.of, F.col(f"`{rule.of}`")))
-            effects.append(F.when(F.col(flag), F.lit(f"{rule.of} {rule.kind}")))
+            flag = F.col(flags[place])
+            values[rule.of] = F.when(~flag, values.get(rule.of, F.col(f"`{rule.of}`")))
+            effects.append(F.when(flag, F.lit(f"{rule.of} {rule.kind}")))
     if len(effects) > 1:
         changed = F.concat_ws("; ", *effects)
         values[CHANGED] = F.when(changed != "", changed)
     if broken:
         values[BROKEN] = F.coalesce(*broken)
-    return rows.withColumns(values).drop(*flags)
-
-
-_REASONS = {
-    "stuck": "does not change for too long",
-    "spike": "leaves the values before and after",
-    "monotone": "falls",
-}
+    return rows.withColumns(values).drop(*flags.values())
 
 
 def _leaves_both(value: Expression, order: WindowSpec, by: float) -> Expression:

@@ -6,31 +6,30 @@ import logging
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from nightmill.clean.accounting import Account, Counts
+from nightmill.clean.accounting import WHOLE_DAY, Account, Counts
 from nightmill.clean.corrections import corrected, corrections_digest, record_number, replay
 from nightmill.clean.filters import filtered
 from nightmill.clean.gaps import FILLED, filled
-from nightmill.clean.records import BROKEN, CHANGED, ORIGIN, Judge, melted
+from nightmill.clean.records import BROKEN, CHANGED, Judge, Masters, melted
 from nightmill.clean.sequence import (
     DUPLICATE,
     duplicates_marked,
     passes_told_apart,
-    refuses,
     sequenced,
     whole_series,
 )
 from nightmill.clean.steps import MERGED, counted, resampled
 from nightmill.config import DataSet, digest
 from nightmill.config.cleaning import SEQUENCE, Known
-from nightmill.config.load import DATA
 from nightmill.errors import DataRefused
 from nightmill.lake.faults import translated
+from nightmill.lake.landed import require_current
 from nightmill.lake.quarantine import SCHEMA, corrections
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
@@ -71,6 +70,8 @@ class _Work:
     judge: Judge
     judged: DataFrame
     """Bronze records of these days, one per entity, with the first rule that each breaks."""
+    fixes: list[dict[str, Any]]
+    """Corrections of refused records."""
     account: Account = field(default_factory=Account)
 
     def condition(self, without: set[date]) -> str | None:
@@ -97,10 +98,12 @@ def clean(
     """
     bronze, silver = lake.table("bronze", data_set.name), lake.table("silver", data_set.name)
     version = step.read(bronze)
-    masters = {rule.in_: step.read(lake.table("silver", rule.in_.removeprefix(DATA))) for rule in _known(data_set)}
+    require_current(bronze, data_set)
+    masters = {rule.master: step.read(lake.table("silver", rule.master)) for rule in _known(data_set)}
     if again is not None:
         days = days | replay(spark, lake, step, data_set, again.corrections)
-    stale = stale_days(lake, data_set, version, masters)
+    fixes = corrections(lake, data_set.name)
+    stale = stale_days(lake, data_set, version, masters, fixes)
     wanted = None if stale is None else stale | days
     result = Cleaned(data_set.name, version=silver.version())
     if wanted is not None and not wanted:
@@ -109,7 +112,6 @@ def clean(
     if wanted is not None and whole_series(data_set) and _looks_along_time(data_set):
         wanted = None
     rows = read(spark, bronze, version)
-    fixes = corrections(lake, data_set.name)
     if wanted is not None:
         moved = {row["was_day"] for row in fixes if row["day"] in wanted}
         rows = rows.where(days_condition(wanted | moved, "_record_day"))
@@ -121,7 +123,7 @@ def clean(
         counted_rows = raw
     else:
         counted_rows, per_record = rows, _entities(rows, raw)
-    work = _Work(spark, lake, step, data_set, wanted, judge, judge.judged(raw))
+    work = _Work(spark, lake, step, data_set, wanted, judge, judge.judged(raw), fixes)
     with translated(bronze.uri):
         work.account.parsed(counted_rows, per_record)
         over = _refuse(work)
@@ -136,7 +138,9 @@ def clean(
     return result
 
 
-def stale_days(lake: Lake, data_set: DataSet, version: int, masters: dict[str, int]) -> set[date] | None:
+def stale_days(
+    lake: Lake, data_set: DataSet, version: int, masters: dict[str, int], fixes: list[dict[str, Any]]
+) -> set[date] | None:
     """Days that bronze changed since silver was last made, and days refused then; None means all days.
 
     Where a master changed, days with records that it did not know are stale, too.
@@ -149,11 +153,9 @@ def stale_days(lake: Lake, data_set: DataSet, version: int, masters: dict[str, i
     if changed is None:
         return None
     stale = changed | {date.fromisoformat(day) for day in note.get("refused_days", [])}
-    fixes = corrections(lake, data_set.name)
     if fixes and note.get("corrections") != corrections_digest(fixes):
         stale |= {row[day] for row in fixes for day in ("day", "was_day")}
-    labels = {lake.table("silver", name.removeprefix(DATA)).label: known for name, known in masters.items()}
-    if any(note["inputs"].get(label) != known for label, known in labels.items()):
+    if any(note["inputs"].get(lake.table("silver", name).label) != known for name, known in masters.items()):
         stale |= _days_of_unknown(lake.table("quarantine", data_set.name))
     return stale
 
@@ -169,19 +171,19 @@ def _known(data_set: DataSet) -> list[Known]:
     return [rule for rule in data_set.clean.rules if isinstance(rule, Known)]
 
 
-def _masters(spark: SparkSession, lake: Lake, data_set: DataSet, versions: dict[str, int]) -> dict[str, DataFrame]:
-    """The values that each rule of kind known allows, as `value`."""
-    found = {}
+def _masters(spark: SparkSession, lake: Lake, data_set: DataSet, versions: dict[str, int]) -> Masters:
+    """The values that each rule of kind known allows."""
+    found: Masters = {}
     for rule in _known(data_set):
-        master = read(spark, lake.table("silver", rule.in_.removeprefix(DATA)), versions[rule.in_])
-        column = rule.as_ or rule.of
-        if column not in master.columns:
+        master = read(spark, lake.table("silver", rule.master), versions[rule.master])
+        if rule.column not in master.columns:
             raise DataRefused(
-                f"{data_set.name}: rule known looks for '{column}' in {rule.in_}, which has no such column",
+                f"{data_set.name}: rule known looks for '{rule.column}' in {rule.in_}, which has no such column",
                 where=f"conf/data/{data_set.name}.yaml",
                 fix=f"write as: with one of {', '.join(c for c in master.columns if not c.startswith('_'))}",
             )
-        found[f"_known_{rule.of}"] = master.select(F.col(f"`{column}`").cast("string").alias("value")).distinct()
+        values = master.select(F.col(f"`{rule.column}`").cast("string").alias("value"))
+        found[rule.master, rule.column] = values.distinct()
     return found
 
 
@@ -206,11 +208,8 @@ def _unique(work: _Work, *, originals: bool = False) -> DataFrame:
 def _refuse(work: _Work) -> set[date]:
     """Puts refused records into quarantine and returns the days that are refused whole."""
     refused = work.judge.refused(work.judged)
-    if refuses(work.data_set):
-        along = _unique(work, originals=True).where(F.col(BROKEN).isNotNull())
-        cases = [F.when(F.col(BROKEN) == n, why.text) for n, why in enumerate(work.judge.reasons) if why.along_time]
-        told = F.coalesce(*cases).alias("reason")
-        refused = refused.unionByName(along.select("day", BROKEN, told, F.col("_original").alias("original"), *ORIGIN))
+    if work.judge.along_time:
+        refused = refused.unionByName(work.judge.refused_along_time(_unique(work, originals=True)))
     refused = refused.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         work.account.refused(refused, work.judge.reasons)
@@ -262,7 +261,7 @@ def _write(work: _Work, silver: Table, made: set[date], over: set[date]) -> int:
         step.note(
             contract=digest(data_set),
             refused_days=sorted(over),
-            corrections=corrections_digest(corrections(work.lake, data_set.name)),
+            corrections=corrections_digest(work.fixes),
         ),
         step.lease,
         none_yet=condition is not None and not silver.may_hold(made - over),
@@ -296,7 +295,7 @@ def _rows(data_set: DataSet, accepted: DataFrame) -> DataFrame:
 
 def _refused(data_set: DataSet, over: dict[date, Counts]) -> DataRefused:
     day, counts = min(over.items())
-    by_rule = {rule: n for rule, n in counts.refused.most_common() if rule != "day"}
+    by_rule = {rule: n for rule, n in counts.refused.most_common() if rule != WHOLE_DAY}
     more = f" and {len(over) - 1} more days" if len(over) > 1 else ""
     limit = f"more than max_refused {data_set.clean.max_refused:.0%}"
     return DataRefused(

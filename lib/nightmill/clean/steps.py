@@ -27,7 +27,7 @@ def step_begin(data_set: DataSet, ts: Expression, day: Expression) -> Expression
     """
     time = data_set.contract.time
     assert time is not None
-    if isinstance(time.every, Months) or time.every.days >= 1:
+    if time.is_daily:
         if isinstance(time.every, Months):
             number = F.year(day) * 12 + F.month(day) - 1
             first = F.floor(number / time.every.count) * time.every.count

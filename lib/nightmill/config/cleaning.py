@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from nightmill.config.relation import Relation, read_relation
-from nightmill.config.values import Duration, Fraction, Options, one_key
+from nightmill.config.values import DATA, Duration, Fraction, Options, one_key
 
 Action = Annotated[
     Literal["quarantine", "drop", "null", "clip", "fail"], BeforeValidator(lambda v: "null" if v is None else v)
@@ -138,7 +138,17 @@ class Known(Rule):
     in_: str = Field(alias="in")
     """Data set, as in data/city/detectors; where the entity has several columns, `as` says which."""
     as_: str | None = Field(None, alias="as")
-    """Column there; the first of its key without it."""
+    """Column there; the one of the same name without it."""
+
+    @property
+    def master(self) -> str:
+        """Name of that data set."""
+        return self.in_.removeprefix(DATA)
+
+    @property
+    def column(self) -> str:
+        """Name of the column there."""
+        return self.as_ or self.of
 
 
 _RULES = Annotated[

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from nightmill.config.source import as_list, landed_name
+from nightmill.config.source import as_list, is_raw, landed_name
 from nightmill.config.values import Options, Step
 
 RawNames = Annotated[list[str], BeforeValidator(as_list)]
@@ -78,6 +78,11 @@ class Time(Options):
     the second (needs source.row_number)."""
     holidays: str | None = None
     """Country or country-region of public holidays, as in US-CA."""
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether a step is a day or longer: its rows lie on local midnights, and a day has no neighbours within."""
+        return self.every.days >= 1
 
     @property
     def told_by(self) -> tuple[str, ...]:
@@ -237,7 +242,7 @@ class Contract(Options):
     @model_validator(mode="after")
     def _key_ends_in_time(self) -> Contract:
         for name in (*self.key, *self.columns):
-            if name == "day" or name.startswith("_"):
+            if not is_raw(name):
                 raise ValueError(
                     f"'{name}' is a name of Nightmill's own; a raw column of that name lands as {landed_name(name)}"
                 )

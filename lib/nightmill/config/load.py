@@ -16,10 +16,9 @@ from nightmill.config.dataset import DataSet
 from nightmill.config.document import Document, read
 from nightmill.config.environment import Environment
 from nightmill.config.usecase import UseCase
-from nightmill.config.values import Options
+from nightmill.config.values import DATA, Options
 from nightmill.errors import ConfigError
 
-DATA = "data/"
 Named = TypeVar("Named", UseCase, DataSet)
 
 

@@ -14,13 +14,18 @@ _FORBIDDEN = str.maketrans({c: "_" for c in " ,;{}()\n\t="})
 """Characters that Delta does not allow in names of columns."""
 
 
+def is_raw(name: str) -> bool:
+    """Whether a column of bronze is the source's own; the others landing adds."""
+    return name != "day" and not name.startswith("_")
+
+
 def landed_name(raw: str) -> str:
     """The bronze name of a raw column.
 
     Blanks and the signs `,;{}()=` become `_`; `day` and names with a leading underscore are Nightmill's own.
     """
     name = raw.strip().translate(_FORBIDDEN)
-    return f"raw_{name.lstrip('_')}" if name == "day" or name.startswith("_") else name
+    return name if is_raw(name) else f"raw_{name.lstrip('_')}"
 
 
 class Wide(Options):

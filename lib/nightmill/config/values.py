@@ -76,6 +76,8 @@ def parse_fraction(value: Any) -> float:
     return number
 
 
+DATA = "data/"
+"""What names of data sets begin with where a use case could stand, too: data/city/air."""
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),

@@ -8,10 +8,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from nightmill.config import DataSet
-from nightmill.ingest.drop import RawFile
+from nightmill.ingest.drop import RawFile, file_uri
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 _BROKEN = "_broken"
 
@@ -45,7 +45,7 @@ def _objects(spark: SparkSession, data_set: DataSet, files: list[RawFile], *, ou
     source = data_set.source
     reader = spark.read.option("encoding", source.encoding)
     lines = reader.text([file.uri for file in files], wholetext=source.records is not None)
-    text = lines.select("value", file_path().alias("_path"))
+    text = lines.select("value", file_uri("_metadata.file_path").alias("_path"))
     if source.records is None:
         return text.where(F.trim("value") != "").withColumn("whole", F.lit(False))
     path = "$" if source.records == "." else f"$.{source.records}"
@@ -54,9 +54,3 @@ def _objects(spark: SparkSession, data_set: DataSet, files: list[RawFile], *, ou
     return text.withColumn("list", listed).select(
         explode("list").alias("value"), "_path", F.col("list").isNotNull().alias("whole")
     )
-
-
-def file_path() -> Column:
-    """The URI of the file that a row was read from, as RawFile has it."""
-    path = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(path, "^file:/+", "file:///")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -19,9 +20,14 @@ import pyarrow.fs as pafs
 from nightmill.config import DataSet
 from nightmill.errors import DataRefused, MachineError
 
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
 log = logging.getLogger(__name__)
 
 _CHUNK = 4 << 20
+_PACKED = (".gz", ".bz2", ".zst", ".lz4")
+"""Endings by which files are unpacked."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,14 @@ class RawFile:
     """Day of the drop."""
     damaged: str = ""
     """Why its bytes cannot be unpacked, or are no text in the data set's encoding; empty where all is well."""
+
+
+def file_uri(column: str) -> Column:
+    """A path as Spark names it, as the URI that RawFile has."""
+    from pyspark.sql import functions as F
+
+    path = F.url_decode(F.replace(F.col(column), F.lit("+"), F.lit("%2B")))
+    return F.regexp_replace(path, "^file:/+", "file:///")
 
 
 def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
@@ -134,32 +148,51 @@ def _fits(parts: list[str], wanted: list[str]) -> bool:
 
 def _examined(filesystem: pafs.FileSystem, path: str, encoding: str | None) -> tuple[str, str]:
     """Hash of a file, and what is wrong with it: Spark would put � for what it cannot decode."""
+    digest, text, packed = hashlib.sha256(), _Text(encoding) if encoding else None, path.endswith(_PACKED)
     try:
         with filesystem.open_input_stream(path, compression=None) as stream:
-            digest = hashlib.sha256()
             for chunk in _chunks(stream):
                 digest.update(chunk)
-        return digest.hexdigest(), _damage(filesystem, path, encoding) if encoding else ""
+                if text and not packed:
+                    text.add(chunk)
+        if text and packed:
+            text.add_unpacked(filesystem, path)
     except PermissionError:
         raise MachineError("no right to read a raw file", where=path, fix="grant read access") from None
+    return digest.hexdigest(), text.end() if text else ""
 
 
-def _damage(filesystem: pafs.FileSystem, path: str, encoding: str) -> str:
-    """Why a file cannot be unpacked, or is no text in that encoding; .gz and its like are unpacked by their ending."""
-    decoder, offset = codecs.getincrementaldecoder(encoding)(), 0
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            for chunk in _chunks(stream):
-                decoder.decode(chunk)
-                offset += len(chunk)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        return f"not {encoding}: {error.reason} near byte {offset + error.start}"
-    except PermissionError:
-        raise
-    except OSError as error:
-        return f"cannot be unpacked: {str(error).splitlines()[0]}"
-    return ""
+class _Text:
+    """Whether bytes are text of an encoding, chunk by chunk."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding, self._offset, self._damage = encoding, 0, ""
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+
+    def add(self, chunk: bytes, *, final: bool = False) -> None:
+        if self._damage:
+            return
+        try:
+            self._decoder.decode(chunk, final)
+        except UnicodeDecodeError as error:
+            self._damage = f"not {self._encoding}: {error.reason} near byte {self._offset + error.start}"
+        self._offset += len(chunk)
+
+    def add_unpacked(self, filesystem: pafs.FileSystem, path: str) -> None:
+        """The content of a packed file."""
+        try:
+            with filesystem.open_input_stream(path) as stream:
+                for chunk in _chunks(stream):
+                    self.add(chunk)
+        except PermissionError:
+            raise
+        except OSError as error:
+            self._damage = f"cannot be unpacked: {str(error).splitlines()[0]}"
+
+    def end(self) -> str:
+        """What is wrong; empty where all is well."""
+        self.add(b"", final=True)
+        return self._damage
 
 
 def _chunks(stream: pa.NativeFile) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,11 +22,12 @@ from nightmill.ingest.protect import protected, require_key
 from nightmill.ingest.pull import pull
 from nightmill.ingest.read import CORRUPT, frame, no_records
 from nightmill.lake.contract import record_day
-from nightmill.lake.faults import translate, translated
+from nightmill.lake.faults import translate
+from nightmill.lake.landed import landed_files, landing, note_files, require_current
 from nightmill.lake.quarantine import refuse_files, release_files
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
-from nightmill.lake.writes import partition_by_day, read, replace
+from nightmill.lake.writes import partition_by_day, quoted, read, replace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -51,13 +53,34 @@ class Landed:
 
 
 @dataclass
+class _Work:
+    """One landing: what it is of, and what is there already."""
+
+    spark: SparkSession
+    lake: Lake
+    step: Step
+    data_set: DataSet
+    raw: str
+    bronze: Table
+    known: dict[str, str]
+    """Files in bronze, with the hash of their content."""
+
+    @cached_property
+    def held(self) -> Types:
+        """Bronze's columns and their types."""
+        return held_types(pa.schema(self.bronze.delta().schema().to_arrow())) if self.bronze.exists() else {}
+
+
+@dataclass
 class _Drop:
     """What is new in a drop."""
 
-    files: list[RawFile]
+    files: list[RawFile] = field(default_factory=list)
     """Files that have not landed before with this content."""
-    groups: Groups
-    refused: dict[str, Refusal]
+    groups: Groups = field(default_factory=dict)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    known: int = 0
+    """How many files had landed before."""
     records: int = 0
     pulled: DataFrame | None = None
     """The rows of a table that was asked; None where they lie in files."""
@@ -74,42 +97,31 @@ def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: st
     Raises DataRefused where there is no drop, or where no file of it can be read.
     """
     require_key(data_set)
-    result = Landed(data_set.name, days)
     bronze = lake.table("bronze", data_set.name)
-    known = _known(bronze)
-    held = held_types(pa.schema(bronze.delta().schema().to_arrow())) if bronze.exists() else {}
-    result.version = bronze.version()
-    if data_set.source.is_pulled:
-        drop = _pulled(spark, data_set, raw, days, known, held, result)
-    else:
-        drop = _found(spark, data_set, raw, days, known, held, result)
+    require_current(bronze, data_set)
+    work = _Work(spark, lake, step, data_set, raw, bronze, landed_files(step, bronze))
+    result = Landed(data_set.name, days, version=bronze.version())
+    drop = _pulled(work, days) if data_set.source.is_pulled else _found(work, days)
+    result.known = drop.known
     if not drop.files:
-        log.info("%s: all %d files of the drop had landed before", data_set.name, result.known)
+        log.info("%s: all %d files of the drop had landed before", data_set.name, drop.known)
         return result
     try:
-        _write(spark, lake, step, data_set, bronze, raw, known, drop, result)
+        _write(work, drop, result)
     finally:
         if drop.pulled is not None:
             drop.pulled.unpersist()
     return result
 
 
-def _pulled(
-    spark: SparkSession,
-    data_set: DataSet,
-    raw: str,
-    days: list[date],
-    known: dict[str, str],
-    held: Types,
-    result: Landed,
-) -> _Drop:
+def _pulled(work: _Work, days: list[date]) -> _Drop:
     """What a table has for these days; each day counts as one file, known by its content."""
-    drop = _Drop([], {}, {})
+    drop, data_set = _Drop(), work.data_set
     for day in days if data_set.source.by_day else [max(days)]:
-        rows, file, layout, records = pull(spark, data_set, raw, day, held)
-        if known.get(file.name) == file.hash:
+        rows, file, layout, records = pull(work.spark, data_set, work.raw, day, work.held)
+        if work.known.get(file.name) == file.hash:
             rows.unpersist()
-            result.known += 1
+            drop.known += 1
             continue
         drop.files.append(file)
         if records:
@@ -119,96 +131,70 @@ def _pulled(
     return drop
 
 
-def _found(
-    spark: SparkSession,
-    data_set: DataSet,
-    raw: str,
-    days: list[date],
-    known: dict[str, str],
-    held: Types,
-    result: Landed,
-) -> _Drop:
+def _found(work: _Work, days: list[date]) -> _Drop:
     """The new files of these days' drops."""
-    files = find_days(data_set, raw, days)
-    before = {_content(data_set, name, digest) for name, digest in known.items()}
+    data_set = work.data_set
+    files = find_days(data_set, work.raw, days)
+    before = {_content(data_set, name, digest) for name, digest in work.known.items()}
     fresh = [f for f in _once(data_set, files) if _content(data_set, f.name, f.hash) not in before]
-    result.known = len(files) - len(fresh)
-    drop = _Drop(fresh, {}, {})
+    drop = _Drop(fresh, known=len(files) - len(fresh))
     if fresh:
-        drop.groups, drop.refused = layouts(spark, data_set, fresh, held)
-        drop.records, drop.groups = _count(spark, data_set, drop.groups, drop.refused)
+        drop.groups, drop.refused = layouts(work.spark, data_set, fresh, work.held)
+        drop.records, drop.groups = _count(work.spark, data_set, drop.groups, drop.refused)
     return drop
 
 
-def _write(
-    spark: SparkSession,
-    lake: Lake,
-    step: Step,
-    data_set: DataSet,
-    bronze: Table,
-    raw: str,
-    known: dict[str, str],
-    drop: _Drop,
-    result: Landed,
-) -> None:
+def _write(work: _Work, drop: _Drop, result: Landed) -> None:
     """Refused files go into quarantine, the records of the others into bronze, in one commit."""
+    data_set, bronze, known = work.data_set, work.bronze, work.known
     result.refused = {name: refusal.reason for name, refusal in drop.refused.items()}
     for name, why in result.refused.items():
         log.warning("%s: %s is refused: %s", data_set.name, name, why)
     if drop.refused:
-        refuse_files(lake, step, data_set.name, [f for f in drop.files if f.name in drop.refused], drop.refused)
+        refused = [f for f in drop.files if f.name in drop.refused]
+        refuse_files(work.lake, work.step, data_set.name, refused, drop.refused)
     good, first = drop.good, drop.files[0].name
-    where = first if data_set.source.is_pulled else f"{raw}/{first}"
-    if not good and drop.refused and result.known:
+    if not good and drop.refused and drop.known:
         return  # the drop's good files had landed before
     if not good and drop.refused:
         name, why = next(iter(result.refused.items()))
         raise DataRefused(
             f"no file of the drop of {data_set.name} can be read: {why}",
-            where=f"{raw}/{name}",
+            where=f"{work.raw}/{name}",
             fix="deliver the drop again, or change the data set's source and contract",
         )
     if not drop.records and not data_set.source.may_be_empty:
         what = "holds no record" if good else "is empty"
+        where = first if data_set.source.is_pulled else f"{work.raw}/{first}"
         raise DataRefused(f"the drop of {data_set.name} {what}", where=where, fix="deliver the drop again")
-    emptied = [f.name for f in drop.files if f.name in known and f.name not in drop.refused and f not in good]
+    emptied = [f for f in drop.files if f.name in known and f.name not in drop.refused and f not in good]
     result.files, result.records = len(good), drop.records
     result.corrected = sum(file.name in known for file in good) + len(emptied)
     if not drop.records and not result.corrected and bronze.exists():
         return  # of rare events there was none
     # a file that was corrected to nothing takes its records back; a first drop without events makes an empty table
     if good:
-        rows = drop.pulled if drop.pulled is not None else _readable(frame(spark, data_set, drop.groups))
-        rows = _with_origin(spark, data_set, protected(data_set, rows), good)
+        rows = drop.pulled if drop.pulled is not None else _readable(frame(work.spark, data_set, drop.groups))
+        rows = _with_origin(work.spark, data_set, protected(data_set, rows), good)
     elif bronze.exists():
-        rows = read(spark, bronze).where(F.lit(False))
+        rows = read(work.spark, bronze).where(F.lit(False))
     else:
-        rows = _with_origin(spark, data_set, no_records(spark, data_set), [])
-    names = ", ".join(_quoted(name) for name in [*(file.name for file in good), *emptied])
+        rows = _with_origin(work.spark, data_set, no_records(work.spark, data_set), [])
+    names = ", ".join(quoted(file.name) for file in [*good, *emptied])
     result.version = replace(
         rows,
         bronze,
         f"_file IN ({names})",
-        step.note(files=len(good)),
-        step.lease,
+        work.step.note(files=len(good), **landing(data_set)),
+        work.step.lease,
         none_yet=not result.corrected,
         partition_by_day=partition_by_day(drop.records, len({f.day for f in good})),
         merge_schema=True,
     )
-    step.wrote(bronze, result.version)
-    release_files(lake, step, data_set.name, good)
-
-
-def _known(bronze: Table) -> dict[str, str]:
-    """File name -> content hash of everything in bronze; batches keep memory flat however long the history."""
-    if not bronze.exists():
-        return {}
-    known: dict[str, str] = {}
-    with translated(bronze.uri):
-        for batch in bronze.delta().to_pyarrow_dataset().scanner(columns=["_file", "_file_hash"]).to_batches():
-            pairs = pa.Table.from_batches([batch]).group_by(["_file", "_file_hash"]).aggregate([])
-            known |= dict(zip(pairs["_file"].to_pylist(), pairs["_file_hash"].to_pylist(), strict=True))
-    return known
+    work.step.wrote(bronze, result.version)
+    kept = {name: digest for name, digest in known.items() if name not in {file.name for file in emptied}}
+    note_files(work.step, bronze, known, kept | {file.name: file.hash for file in good})
+    release_files(work.lake, work.step, data_set.name, good)
 
 
 def _once(data_set: DataSet, files: list[RawFile]) -> list[RawFile]:
@@ -303,7 +289,3 @@ def _with_origin(spark: SparkSession, data_set: DataSet, rows: DataFrame, files:
     if CORRUPT not in joined.columns:
         joined = joined.withColumn(CORRUPT, F.lit(None).cast("string"))
     return joined.withColumn("_record_day", record_day(data_set, joined.columns))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

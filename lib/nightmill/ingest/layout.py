@@ -18,9 +18,6 @@ from nightmill.ingest.parquet import Types, landed_types, other_type, read_schem
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-OWN = ("day",)
-"""Columns of bronze that no source has; beside them names with a leading underscore."""
-
 
 @dataclass(frozen=True)
 class Layout:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyspark.sql import functions as F
 
 from nightmill.config.values import Options
 from nightmill.ingest import parsers
-from nightmill.ingest.drop import RawFile
+from nightmill.ingest.drop import RawFile, file_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -26,9 +25,8 @@ def read(spark: SparkSession, options: Options, names: dict[str, str], files: li
     columns = parsers.columns(options)
     schema = columns.append(pa.field("_path", pa.string())).append(pa.field(UNREADABLE, pa.string()))
     spelt = ", ".join(f"`{field.name}` {_SPARK[field.type]}" for field in schema)
-    path = F.regexp_replace(F.url_decode(F.replace("path", F.lit("+"), F.lit("%2B"))), "^file:/+", "file:///")
     whole = spark.read.format("binaryFile").load([file.uri for file in files])
-    return whole.select(path.alias("path"), "content").mapInArrow(_Parsed(options, names, schema), spelt)
+    return whole.select(file_uri("path").alias("path"), "content").mapInArrow(_Parsed(options, names, schema), spelt)
 
 
 class _Parsed:

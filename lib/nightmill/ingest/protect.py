@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -32,9 +32,12 @@ def require_key(data_set: DataSet) -> None:
         pseudonym_key()
 
 
-def protected(data_set: DataSet, rows: DataFrame) -> DataFrame:
-    """The same rows, with personal columns changed and the texts of malformed records withheld."""
-    found = personal(data_set)
+def protected(data_set: DataSet, rows: DataFrame, only: Collection[str] | None = None) -> DataFrame:
+    """The same rows, with personal columns changed and the texts of malformed records withheld.
+
+    `only` names the columns to change where others landed protected before.
+    """
+    found = {name: column for name, column in personal(data_set).items() if only is None or name in only}
     if not found:
         return rows
     for name, column in found.items():

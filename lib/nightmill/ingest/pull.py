@@ -14,7 +14,7 @@ from nightmill.config.source import landed_name
 from nightmill.errors import ConfigError, DataRefused
 from nightmill.ingest.drop import RawFile
 from nightmill.ingest.layout import Layout, misfit
-from nightmill.ingest.parquet import Types, other_type
+from nightmill.ingest.parquet import Types, other_type, usual_types
 from nightmill.lake.faults import translated
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ def pull(
     assert counted is not None
     layout = Layout(tuple(rows.columns), (), tuple(kind for _, kind in rows.dtypes))
     file = RawFile(name, name, "-".join(str(value) for value in counted), day)
-    if why := misfit(data_set, layout.columns, file, held) or other_type(
-        layout.landed_types, {**layout.landed_types, **{n: k for n, k in held.items() if n in layout.columns}}
-    ):
+    types = layout.landed_types
+    if why := misfit(data_set, layout.columns, file, held) or other_type(types, usual_types([types], held)):
         rows.unpersist()
         raise DataRefused(f"{data_set.name}: {why}", where=name, fix="change the contract, or the table")
     for column, text in data_set.source.constants.items():

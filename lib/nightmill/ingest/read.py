@@ -11,8 +11,7 @@ from pyspark.sql.window import Window
 
 from nightmill.config import DataSet
 from nightmill.ingest import documents, parse
-from nightmill.ingest.documents import file_path
-from nightmill.ingest.drop import RawFile
+from nightmill.ingest.drop import RawFile, file_uri
 from nightmill.ingest.layout import Groups, Layout
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
             .csv(paths)
         )
     kept = [F.col(f"`{name}`") for name in read.columns]
-    read = read.select(*kept, file_path().alias("_path"), *_position(data_set))
+    read = read.select(*kept, file_uri("_metadata.file_path").alias("_path"), *_position(data_set))
     return _number(read, data_set) if source.row_number else read
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection
 from datetime import date
 from typing import TYPE_CHECKING
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 TIMELESS = date(1970, 1, 1)
 """The day of every row of a static table."""
+_DATING = 2
+"""Version of the rules by which records are put to days."""
 _OFFSET = r"\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
 _SHIFTS = ("30 MINUTES", "60 MINUTES")
 """How far autumn sets clocks back."""
@@ -113,6 +117,18 @@ def record_day(data_set: DataSet, columns: Collection[str]) -> Column:
         return F.lit(TIMELESS)
     ts = utc_time(data_set, columns)
     return F.coalesce(F.when(~after_drop(data_set, ts), local_day(data_set, ts)), F.col("_drop_day"))
+
+
+def dating(data_set: DataSet) -> str:
+    """Changes whenever `record_day` may put a record to another day."""
+    time = data_set.contract.time
+    if time is None:
+        return f"{_DATING} none"
+    unused = {"holidays", "repeated_hour"}  # of a repeated hour both passes lie on one day
+    if time.stamp == "begin" and time.index is None:
+        unused.add("every")
+    told = time.model_dump(mode="json", exclude=unused) | {"by_day": data_set.source.by_day}
+    return f"{_DATING} {hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def after_drop(data_set: DataSet, ts: Column) -> Column:

@@ -13,7 +13,7 @@ from deltalake.exceptions import CommitFailedError
 from nightmill.lake.faults import translated
 from nightmill.lake.tables import Lake
 
-OpsTable = Literal["runs", "lineage", "metrics", "records", "promotions"]
+OpsTable = Literal["runs", "lineage", "metrics", "files", "records", "promotions"]
 
 _EVENT = [
     ("run_id", pa.string()),
@@ -32,6 +32,9 @@ SCHEMAS: dict[str, pa.Schema] = {
     "metrics": pa.schema(
         [*_EVENT, ("metric", pa.string()), ("of", pa.string()), ("horizon", pa.int64()), ("value", pa.float64())]
         + [("model_version", pa.int64()), ("samples", pa.int64())]
+    ),
+    "files": pa.schema(
+        [*_EVENT, ("table", pa.string()), ("version", pa.int64()), ("file", pa.string()), ("hash", pa.string())]
     ),
     "records": pa.schema(
         [*_EVENT, ("file", pa.string()), ("fate", pa.string()), ("rule", pa.string()), ("records", pa.int64())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +57,51 @@ class RefusedFile(Protocol):
     def hash(self) -> str: ...
     @property
     def day(self) -> date: ...
+
+
+def record_number(file_hash: str | None, original: str | None) -> str:
+    """What tells a refused record from others: 16 hexadecimal digits of its file's content hash and its text."""
+    text = "\n".join(part for part in (file_hash, original) if part is not None)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_old(table: Table) -> bool:
+    """Whether a quarantine was written by a version that did not number records."""
+    return table.exists() and not set(SCHEMA.names) <= set(table.delta().schema().to_arrow().names)
+
+
+def number_records(step: Step, table: Table) -> int:
+    """Gives each record of an older version its number; returns how many."""
+    rows = table.delta().to_pyarrow_table().to_pylist()
+    records = [row for row in rows if row["stage"] == "clean"]
+    for row in records:
+        row["record"] = record_number(row["_file_hash"], row["original"])
+    step.lease.verify()
+    data = pa.Table.from_pylist([dict.fromkeys(SCHEMA.names) | row for row in rows], schema=SCHEMA)
+    with translated(table.uri):
+        write_deltalake(
+            table.uri,
+            data,
+            mode="overwrite",
+            schema_mode="overwrite",
+            storage_options=table.lake.storage_options or None,
+        )
+    step.wrote(table, table.delta().version())
+    return len(records)
+
+
+def forget_records(step: Step, table: Table) -> int:
+    """Takes all records and their corrections out, whose texts may hold what must not be seen; returns how many.
+
+    Cleaning puts the records that are still refused back, without it.
+    """
+    if not table.exists():
+        return 0
+    step.lease.verify()
+    with translated(table.uri):
+        gone = table.delta().delete("stage <> 'land'")
+    step.wrote(table, table.delta().version())
+    return int(gone["num_deleted_rows"])
 
 
 def refuse_files(

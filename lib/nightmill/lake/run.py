@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -56,6 +56,12 @@ class Step:
     def metric(self, rows: list[dict[str, Any]]) -> None:
         """Appends to ops.metrics; each row has metric, value and what it is of."""
         append(self.lake, "metrics", [self._base() | {"event": _metric_event(row)} | row for row in rows])
+
+    def files(self, table_id: str, version: int, hashes: Mapping[str, str | None]) -> None:
+        """Appends to ops.files which files a version of a table has; a hash of None takes a file out."""
+        base = self._base() | {"table": table_id, "version": version}
+        named = {name: f"{version} {name}" for name in hashes}
+        append(self.lake, "files", [base | {"event": named[n], "file": n, "hash": h} for n, h in hashes.items()])
 
     def records(self, rows: list[dict[str, Any]]) -> None:
         """Appends to ops.records what became of records; each row has day, file, fate, rule and their number."""

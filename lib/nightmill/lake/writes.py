@@ -40,7 +40,8 @@ def replace(
 ) -> int:
     """Replaces the rows that meet `condition` by `frame` in one commit and returns the new version.
 
-    Every row of `frame` must meet the condition; None replaces the whole table, its columns included. `none_yet`
+    Every row of `frame` must meet the condition; None replaces the whole table, its columns included, but keeps how it
+    is partitioned. `none_yet`
     says that no row of the table meets it, so that rows are added without a search. `note` (run, step, inputs) is kept
     with the commit.
     """
@@ -50,7 +51,8 @@ def replace(
     if first:
         writer = writer.partitionBy("day") if partition_by_day else writer
     elif condition is None:
-        writer = writer.option("overwriteSchema", "true")
+        partitions = table.delta().metadata().partition_columns
+        writer = writer.option("overwriteSchema", "true").partitionBy(*partitions)
     else:
         writer = writer if none_yet else writer.option("replaceWhere", condition)
         writer = writer.option("mergeSchema", "true") if merge_schema else writer
@@ -72,6 +74,11 @@ def days_condition(days: Iterable[date], column: str = "day") -> str:
             ranges.append([day, day])
     parts = [f"{column} = DATE'{a}'" if a == b else f"{column} BETWEEN DATE'{a}' AND DATE'{b}'" for a, b in ranges]
     return " OR ".join(parts) or "false"
+
+
+def quoted(text: str) -> str:
+    """A text as a literal of Spark's SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def partition_by_day(rows: int, days: int) -> bool:

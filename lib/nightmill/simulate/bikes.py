@@ -24,7 +24,7 @@ COLUMNS = ("station", "date", "hour", "temperature", "casual", "registered", "to
 
 def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
     """`city/bikes/{day}/bikes.csv`: COLUMNS; date and hour are local."""
-    more = {name: _plus(name, 5) for name in ("registered", "total")}
+    more = {name: dirt.plus(name, 5) for name in ("registered", "total")}
     kinds: dict[str, dict[str, Column]] = {
         "duplicate": {},
         "superseded": more,
@@ -34,7 +34,7 @@ def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chanc
         "missing_step": {},
         "late": {},
         "bad_time": {"date": F.lit("0000-00-00")},
-        "broken_relation": {"total": _plus("total", 11)},
+        "broken_relation": {"total": dirt.plus("total", 11)},
     }
     clean = hires(spark, first - timedelta(days=1), days + 1, count, chance)
     local = F.from_utc_timestamp("ts", ZONE)
@@ -90,7 +90,3 @@ def means(spark: SparkSession, first: date, days: int, count: int, chance: Chanc
             (size * registered * pleasant * dry).alias("mean_registered"),
         )
     )
-
-
-def _plus(column: str, more: int) -> Column:
-    return (F.col(column).cast("long") + more).cast("string")

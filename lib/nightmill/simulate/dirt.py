@@ -99,6 +99,11 @@ class Soil:
         return max(usual, min(LEAST * rows / self.rows_a_day, MOST)) if usual else 0.0
 
 
+def plus(column: str, more: int) -> Column:
+    """A whole number of text, made larger."""
+    return (F.col(column).cast("long") + more).cast("string")
+
+
 def plant(clean: DataFrame, soil: Soil, first: date, days: int, chance: Chance) -> tuple[DataFrame, DataFrame]:
     """The records in the drops of `days` days from `first` on, and the truth about them.
 

@@ -27,14 +27,14 @@ def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chanc
     """`factory/spare_parts/{day}/spare_parts.csv`: COLUMNS, in pieces; date is local."""
     kinds: dict[str, dict[str, Column]] = {
         "duplicate": {},
-        "superseded": {name: _plus(name, 1) for name in ("opening", "closing")},
+        "superseded": {name: dirt.plus(name, 1) for name in ("opening", "closing")},
         "out_of_range": {"demand": F.lit("-5")},
         "not_a_number": {"demand": F.lit("k.A.")},
         "missing_value": {"demand": F.lit(None).cast("string")},
         "missing_step": {},
         "late": {},
         "bad_code": {"part": F.lower("part")},
-        "broken_relation": {"closing": _plus("closing", 7)},
+        "broken_relation": {"closing": dirt.plus("closing", 7)},
     }
     clean = stocks(spark, first - timedelta(days=1), days + 1, count, chance)
     texts = {name: F.col(name).cast("string") for name in ("opening", "closing", "demand")}
@@ -100,7 +100,3 @@ def _demand(day: Column, chance: Chance) -> Column:
     pieces = F.floor(F.log(chance.uniform("parts/pieces", *of)) / F.log(F.lit(1.0) - F.lit(1.0) / _size(chance))) + 1
     asked = (chance.uniform("parts/asked", *of) < _share(chance)) & ~day_off(day)
     return F.when(asked, pieces.cast("long")).otherwise(F.lit(0).cast("long"))
-
-
-def _plus(column: str, more: int) -> Column:
-    return (F.col(column).cast("long") + more).cast("string")
