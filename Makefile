@@ -40,15 +40,19 @@ demo: setup ## simulate a small city and plant, and run two nights on them
 
 .PHONY: test
 test: setup ## run the tests
-	@$(PYTEST) -m "not slow and not gpu" $(ARGS)
+	@$(PYTEST) -m "not slow and not gpu and not jdbc" $(ARGS)
 
 .PHONY: test-slow
 test-slow: setup ## run the long tests too
-	@$(PYTEST) -m "not gpu" $(ARGS)
+	@$(PYTEST) -m "not gpu and not jdbc" $(ARGS)
 
 .PHONY: test-gpu
 test-gpu: setup ## run the tests that need a GPU
 	@$(BIN)/pytest -m gpu $(ARGS)
+
+.PHONY: test-jdbc
+test-jdbc: setup ## run the tests that read tables of a PostgreSQL (Debian: apt install postgresql)
+	@$(BIN)/pytest -m jdbc $(ARGS)
 
 .PHONY: check
 check: setup ## format, lint, types, import contract, generated reference
@@ -75,6 +79,10 @@ land-all: setup ## land and clean all published data sets in RAW, table into doc
 .PHONY: bench-dirt
 bench-dirt: setup ## planted dirt against found dirt, 1,000 detectors for a month, table into docs/results/
 	@$(BIN)/python tests/benchmarks/planted.py --size traffic=1000 $(ARGS)
+
+.PHONY: bench-clean
+bench-clean: setup ## ten rules on 20 million records against PySpark by hand and DuckDB, table into docs/results/
+	@$(BIN)/python tests/benchmarks/clean_rules.py $(ARGS)
 
 .PHONY: doctor
 doctor: setup ## say what this machine lacks

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from nightmill.clean.gaps import FILLED
-from nightmill.clean.records import BROKEN, CHANGED, Reason
+from nightmill.clean.records import BROKEN, CHANGED, TOLD, Reason
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -42,6 +41,12 @@ class Counts:
     def refused_share(self) -> float:
         """Share of parsed records that a rule refused."""
         return sum(self.refused.values()) / self.parsed if self.parsed else 0.0
+
+    def add_changes(self, changed: str | None, records: int) -> None:
+        """Adds records whose `_changed` says this."""
+        for change in (changed or "").split("; "):
+            if change:
+                self.changed[change] += records
 
     def add(self, other: Counts) -> None:
         """Adds another day's or file's records."""
@@ -76,30 +81,34 @@ class Account:
         for row in bronze.groupBy(F.col("_record_day").alias("day"), "_file").count().collect():
             self.of(row["day"], row["_file"]).parsed += row["count"] * per_record
 
-    def refused(self, rows: DataFrame, reasons: list[Reason]) -> None:
-        """Counts records that rules refused."""
-        groups = rows.groupBy("day", "_file", BROKEN).agg(F.count("*").alias("n"), F.min("reason").alias("example"))
-        for row in groups.collect():
-            counts, why = self.of(row["day"], row["_file"]), reasons[row[BROKEN]]
+    def judged(self, rows: DataFrame, reasons: list[Reason]) -> None:
+        """Counts records without their duplicates: refused by rules, or accepted, maybe with changed values."""
+        refused = F.col(BROKEN).isNotNull()
+        groups = rows.groupBy("day", "_file", BROKEN, F.when(~refused, F.col(CHANGED)).alias(CHANGED))
+        for row in groups.agg(F.count("*").alias("n"), F.min(F.col(TOLD)["reason"]).alias("example")).collect():
+            counts = self.of(row["day"], row["_file"])
+            if row[BROKEN] is None:
+                counts.accepted += row["n"]
+                counts.add_changes(row[CHANGED], row["n"])
+                continue
+            why = reasons[row[BROKEN]]
             counts.refused[why.rule] += row["n"]
             example = f"{why.rule}: {row['example']}"
             counts.example = min(filter(None, (counts.example, example)))
             if why.then == "fail":
                 counts.failing = example
 
-    def accepted(self, rows: DataFrame) -> None:
-        """Counts records that were accepted, or the rows of silver that they became one by one."""
-        filled = F.col(FILLED) if FILLED in rows.columns else F.lit(False)
-        groups = rows.groupBy("day", "_file", CHANGED, filled.alias("filled"))
-        for row in groups.count().collect():
-            counts = self.of(row["day"], row["_file"])
-            if row["filled"]:
-                counts.filled += row["count"]
-                continue
-            counts.accepted += row["count"]
-            for change in (row[CHANGED] or "").split("; "):
-                if change:
-                    counts.changed[change] += row["count"]
+    def changed(self, rows: DataFrame) -> None:
+        """Counts the changed values of accepted records anew."""
+        for counts in self.places.values():
+            counts.changed.clear()
+        for row in rows.groupBy("day", "_file", CHANGED).count().collect():
+            self.of(row["day"], row["_file"]).add_changes(row[CHANGED], row["count"])
+
+    def filled(self, rows: DataFrame) -> None:
+        """Counts rows that stand in gaps."""
+        for row in rows.groupBy("day").count().collect():
+            self.of(row["day"], None).filled += row["count"]
 
     def close(self, refused_days: set[date]) -> None:
         """What was read and is neither refused nor accepted were duplicates, but on days that are refused whole."""

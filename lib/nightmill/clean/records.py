@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 BROKEN = "_broken"
 """Number of the first rule that a record breaks; null if none."""
+TOLD = "_told"
+SERIES = "_series"
+_GROUPS = 1024
 CHANGED = "_changed"
 """What rules changed in a record, as in `speed stuck; flow range`; null if nothing."""
 
@@ -32,10 +35,8 @@ class Reason(NamedTuple):
     then: str
     """quarantine, drop or fail."""
     text: Expression
-    along_time: bool = False
 
 
-ORIGIN = ("_file", "_file_hash", "_drop_day")
 LINE = "_line"
 """Number of the record in its file where the source counts them, else null."""
 _MALFORMED = {"csv": "more or fewer fields than columns", "json": "not a JSON object"}
@@ -49,6 +50,14 @@ _SPARK_TYPES = {"float": "double", "int": "bigint", "text": "string", "bool": "b
 
 Masters = dict[tuple[str, str], "DataFrame"]
 """Values that rules of kind known allow, by data set and column, each as a frame with one column `value`."""
+
+
+def whole_series(data_set: DataSet) -> bool:
+    """Whether rules along time see an entity's whole history instead of one local day of it: a series of a step of a
+    day or longer has no neighbours within a day.
+    """
+    time = data_set.contract.time
+    return time is not None and time.is_daily
 
 
 def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
@@ -106,42 +115,47 @@ class Judge:
                 rows = _looked_up(rows, rule, self.masters)
         return rows.withColumn(BROKEN, F.when(F.col("_n") >= 0, F.coalesce(*self._breaks)))
 
-    def accepted(self, judged: DataFrame, *, originals: bool = False) -> DataFrame:
-        """Records that break no rule, with silver's columns and what the rules along time need."""
-        data_set = self.data_set
+    def records(self, judged: DataFrame) -> DataFrame:
+        """All records with silver's columns, and what refused ones are told by.
+
+        `_told` (reason, original, hash of the file) is null but for refused records and those that a rule along time
+        may yet refuse: it goes through a shuffle with them. `_series` is an odd number for each entity and local day,
+        by which Spark sorts faster than by texts, and an even one for small groups of refused records, so that no
+        neighbour sees them.
+        """
+        data_set, refused = self.data_set, F.col(BROKEN).isNotNull()
         line = data_set.source.row_number or ("line" if data_set.source.parser and "line" in self.columns else None)
         number = F.col(f"`{line}`").cast("bigint") if line else F.lit(None).cast("bigint")
-        return judged.where(F.col(BROKEN).isNull()).select(
+        # A lambda is evaluated for the records that have the one element, and not compiled: dozens of texts would make
+        # the code of all other columns too long for the JVM.
+        reason = F.get(F.transform(F.when(refused, F.array(F.lit(0))), lambda _: self._reason()), F.lit(0))
+        told = F.struct(reason.alias("reason"), self.original().alias("original"), "_file_hash")
+        # a step of its own, because in a lambda a name means the new column of that name, and not the raw one
+        rows = judged.withColumn(TOLD, told if self.along_time else F.when(refused, told))
+        return rows.select(
             *[value.alias(name) for name, value in self.values.items()],
             *self._placed(),
-            F.lit(None).cast("int").alias(BROKEN),
+            BROKEN,
+            TOLD,
             self.changed().alias(CHANGED),
             number.alias(LINE),
-            *([self.original().alias("_original")] if originals else []),
+            F.when(refused, F.pmod(F.col("_n"), F.lit(_GROUPS)) * 2).otherwise(self._series()).alias(SERIES),
             *_identity(data_set, self._own()),
-            *ORIGIN,
+            "_file",
+            "_drop_day",
         )
 
-    def refused(self, judged: DataFrame) -> DataFrame:
-        """Records that break a rule: day, `_broken`, reason, original, and where they came from."""
-        return judged.where(F.col(BROKEN).isNotNull()).select(
-            self._placed()[-1], BROKEN, self._told(), self.original().alias("original"), *ORIGIN
-        )
+    def _series(self) -> Expression:
+        entity = [self.values[name] for name in self.data_set.contract.entity]
+        return F.xxhash64(*entity, *([] if whole_series(self.data_set) else [self._placed()[-1]])).bitwiseOR(1)
 
-    def refused_along_time(self, sequenced: DataFrame) -> DataFrame:
-        """The same of records that a rule along time refuses; they were accepted with their originals."""
-        return sequenced.where(F.col(BROKEN).isNotNull()).select(
-            "day", BROKEN, self._told(along_time=True), F.col("_original").alias("original"), *ORIGIN
-        )
+    def reason(self, numbers: list[int]) -> Expression:
+        """What to say of a record that breaks one of these rules along time."""
+        return F.coalesce(*[F.when(F.col(BROKEN) == number, self.reasons[number].text) for number in numbers])
 
-    def _told(self, *, along_time: bool = False) -> Expression:
-        """`reason`: the two kinds of rules name columns of different frames."""
-        cases = [
-            F.when(F.col(BROKEN) == number, one.text)
-            for number, one in enumerate(self.reasons)
-            if one.along_time == along_time
-        ]
-        return F.coalesce(*cases).alias("reason")
+    def _reason(self) -> Expression:
+        cases = [F.when(F.col(BROKEN) == number, one.text) for number, one in enumerate(self.reasons)]
+        return F.coalesce(*[case for number, case in enumerate(cases) if number not in self.along_time.values()])
 
     def _add(self, reason: Reason) -> int:
         self.reasons.append(reason)
@@ -176,7 +190,7 @@ class Judge:
                 self._rule(rule)
             elif rule.then != "null":
                 shown = _told(f"{rule.of} {_ALONG_TIME[rule.kind]}", F.col(f"`{rule.of}`"))
-                self.along_time[place] = self._add(Reason(rule.kind, rule.then, shown, along_time=True))
+                self.along_time[place] = self._add(Reason(rule.kind, rule.then, shown))
         events = self.data_set.clean.events
         if events and events.grid:
             self.values[events.grid.entity] = cell = _cell(self.data_set, self.values)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from nightmill.clean.records import BROKEN, CHANGED, LINE, Judge
+from nightmill.clean.records import BROKEN, CHANGED, LINE, SERIES, TOLD, Judge, whole_series
 from nightmill.config import DataSet
 from nightmill.config.cleaning import SEQUENCE, Monotone, Spike, Stuck
 from nightmill.lake.contract import second_pass
@@ -23,21 +23,13 @@ DUPLICATE = "_duplicate"
 """Whether another record with the same key stays in place of this one."""
 
 
-def in_order(data_set: DataSet, *, reach: list[str] | None = None) -> WindowSpec:
-    """One entity's records of one local day, by time; `reach` are further columns that records must share."""
-    entity = [F.col(f"`{name}`") for name in data_set.contract.entity]
-    return Window.partitionBy(*entity, *_unit(data_set), *(reach or [])).orderBy("ts")
+def in_order(data_set: DataSet) -> WindowSpec:
+    """One entity's records of one local day, by time."""
+    return Window.partitionBy(*_entity_and_day(data_set)).orderBy("ts")
 
 
-def _unit(data_set: DataSet) -> list[str]:
-    """Series of a step of a day or longer have no neighbours within a day: they are looked at as a whole."""
-    return [] if whole_series(data_set) else ["day"]
-
-
-def whole_series(data_set: DataSet) -> bool:
-    """Whether rules along time see an entity's whole history instead of one local day of it."""
-    time = data_set.contract.time
-    return time is not None and time.is_daily
+def _entity_and_day(data_set: DataSet) -> list[str]:
+    return [*[f"`{name}`" for name in data_set.contract.entity], *([] if whole_series(data_set) else ["day"])]
 
 
 def passes_told_apart(data_set: DataSet, rows: DataFrame) -> DataFrame:
@@ -48,15 +40,18 @@ def passes_told_apart(data_set: DataSet, rows: DataFrame) -> DataFrame:
     entity = [F.col(f"`{name}`") for name in data_set.contract.entity]
     later = second_pass(data_set, F.col("ts"))
     # only the repeated hour is numbered: every other record is a group of its own
-    apart = F.when(F.col("_later").isNull(), F.monotonically_increasing_id())
-    nth = F.row_number().over(Window.partitionBy(*entity, "ts", "_file", "_apart").orderBy(LINE))
+    alone = F.when(F.col("_later").isNull(), F.monotonically_increasing_id())
+    nth = F.row_number().over(Window.partitionBy(*entity, "ts", "_file", "_alone", SERIES).orderBy(LINE))
     moved = F.when(F.col("_nth") == 2, F.col("_later")).otherwise(F.col("ts"))
-    numbered = rows.withColumn("_later", later).withColumn("_apart", apart).withColumn("_nth", nth)
-    return numbered.withColumn("ts", moved).drop("_later", "_apart", "_nth")
+    numbered = rows.withColumn("_later", later).withColumn("_alone", alone).withColumn("_nth", nth)
+    return numbered.withColumn("ts", moved).drop("_later", "_alone", "_nth")
 
 
 def duplicates_marked(data_set: DataSet, rows: DataFrame) -> DataFrame:
-    """Adds `_duplicate`: of records with one key the first or last stays, by drop day, file, number and content."""
+    """Adds `_duplicate`: of records with one key the first or last stays, by drop day, file, number and content.
+
+    A refused record is none: its key may be anything.
+    """
     events = data_set.clean.events
     # content decides by its hash: comparing dozens of columns is code that is too long for the JVM to compile
     content = F.xxhash64(*[F.col(f"`{name}`") for name in data_set.kept])
@@ -66,19 +61,21 @@ def duplicates_marked(data_set: DataSet, rows: DataFrame) -> DataFrame:
     entity = [F.col(f"`{name}`") for name in data_set.contract.entity]
     same = [F.col("_identity")] if events else [F.col("ts")] if data_set.contract.time else []
     if not same:
-        number = F.row_number().over(Window.partitionBy(*entity).orderBy(*tie))
-        return rows.withColumn(DUPLICATE, number > 1)
-    ordered = Window.partitionBy(*entity, *_unit(data_set)).orderBy(*same, *tie)
-    repeats = F.lag(same[0]).over(ordered) == same[0]
-    return rows.withColumn(DUPLICATE, F.coalesce(repeats, F.lit(False)))
+        repeats = F.row_number().over(Window.partitionBy(SERIES, *entity).orderBy(*tie)) > 1
+    else:
+        ordered = Window.partitionBy(SERIES, *_entity_and_day(data_set)).orderBy(*same, *tie)
+        repeats = F.coalesce(F.lag(same[0]).over(ordered) == same[0], F.lit(False))
+    return rows.withColumn(DUPLICATE, repeats & F.col(BROKEN).isNull())
 
 
 def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
     """Applies the rules along time to records without duplicates; all see the values as they come in here.
 
-    Refused ones have `_broken`, a number of the judge's reasons.
+    What they refuse has `_broken` and a reason as if a rule on single records did; what those refused stays as it is.
     """
-    data_set, order = judge.data_set, in_order(judge.data_set)
+    data_set = judge.data_set
+    series = [SERIES, *_entity_and_day(data_set)]
+    order = Window.partitionBy(*series).orderBy("ts")
     rules = {place: rule for place, rule in enumerate(data_set.clean.rules) if isinstance(rule, SEQUENCE)}
     if not rules:
         return rows
@@ -86,12 +83,11 @@ def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
     for place, rule in rules.items():
         value = F.col(f"`{rule.of}`")
         if isinstance(rule, Stuck):
-            rows = _runs(data_set, rows, rule, flags[place])
+            rows = _runs(rows, series, rule, flags[place])
         elif isinstance(rule, Spike):
             rows = rows.withColumn(flags[place], _leaves_both(value, order, rule.by))
         elif isinstance(rule, Monotone):
             rows = rows.withColumn(flags[place], _falls(value, order))
-    broken = [F.when(F.col(flags[place]), F.lit(number)) for place, number in judge.along_time.items()]
     values: dict[str, Expression] = {}
     effects = [F.col(CHANGED)]
     for place, rule in rules.items():
@@ -102,8 +98,12 @@ def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
     if len(effects) > 1:
         changed = F.concat_ws("; ", *effects)
         values[CHANGED] = F.when(changed != "", changed)
-    if broken:
-        values[BROKEN] = F.coalesce(*broken)
+    if judge.along_time:
+        numbers = {place: F.lit(number) for place, number in judge.along_time.items()}
+        broken = [F.when(F.col(flags[place]), number) for place, number in numbers.items()]
+        rows = rows.withColumn(BROKEN, F.coalesce(BROKEN, *broken))
+        reason = F.coalesce(F.col(TOLD)["reason"], judge.reason(list(judge.along_time.values())))
+        values[TOLD] = F.when(F.col(BROKEN).isNotNull(), F.col(TOLD).withField("reason", reason))
     return rows.withColumns(values).drop(*flags.values())
 
 
@@ -122,14 +122,19 @@ def _falls(value: Expression, order: WindowSpec) -> Expression:
     return F.coalesce(dip, F.lit(False)) | F.coalesce(peak, F.lit(False))
 
 
-def _runs(data_set: DataSet, rows: DataFrame, rule: Stuck, flag: str) -> DataFrame:
-    """Runs of one value are numbered; a run from whose first record to its last is too long is stuck."""
-    value, order = F.col(f"`{rule.of}`"), in_order(data_set)
-    starts = F.coalesce(F.lag(value).over(order) != value, F.lit(True))
-    rows = rows.withColumn("_starts", starts.cast("int"))
-    rows = rows.withColumn("_run", F.sum("_starts").over(order.rowsBetween(Window.unboundedPreceding, 0)))
-    run = in_order(data_set, reach=["_run"]).rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    first, last = F.min(F.unix_micros("ts")).over(run), F.max(F.unix_micros("ts")).over(run)
+def _runs(rows: DataFrame, series: list[str], rule: Stuck, flag: str) -> DataFrame:
+    """A run of one value from whose first record to its last is too long is stuck.
+
+    A run ends before the next one's begin, which a look ahead finds in the order there is: no second sort by runs.
+    """
+    value, by = F.col(f"`{rule.of}`"), [F.col(name) for name in series]
+    order = Window.partitionBy(*by).orderBy("ts")
+    time = F.unix_micros("ts")
+    begins = F.coalesce(F.lag(value).over(order) != value, F.lit(True))
+    rows = rows.withColumns({"_begin": F.when(begins, time), "_before": F.when(begins, F.lag(time).over(order))})
+    first = F.last("_begin", ignorenulls=True).over(order.rowsBetween(Window.unboundedPreceding, 0))
+    ended = F.expr(f"LEAD(_before) IGNORE NULLS OVER (PARTITION BY {', '.join(series)} ORDER BY ts)")
+    last = F.coalesce(ended, F.max(time).over(Window.partitionBy(*by)))
     long = last - first >= F.lit(round(rule.lasting.total_seconds() * 1_000_000))
     allowed = value.isin(rule.except_) if rule.except_ else F.lit(False)
-    return rows.withColumn(flag, long & value.isNotNull() & ~allowed).drop("_starts", "_run")
+    return rows.withColumn(flag, long & value.isNotNull() & ~allowed).drop("_begin", "_before")

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from nightmill.clean.accounting import WHOLE_DAY, Account, Counts
 from nightmill.clean.corrections import corrected, corrections_digest, record_number, replay
 from nightmill.clean.filters import filtered
 from nightmill.clean.gaps import FILLED, filled
-from nightmill.clean.records import BROKEN, CHANGED, Judge, Masters, melted
+from nightmill.clean.records import BROKEN, CHANGED, TOLD, Judge, Masters, melted, whole_series
 from nightmill.clean.sequence import (
     DUPLICATE,
     duplicates_marked,
     passes_told_apart,
     sequenced,
-    whole_series,
 )
 from nightmill.clean.steps import MERGED, counted, resampled
 from nightmill.config import DataSet, digest
@@ -34,6 +32,7 @@ from nightmill.lake.quarantine import SCHEMA, corrections
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 from nightmill.lake.writes import days_condition, partition_by_day, read, replace
+from nightmill.spark import held
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -68,8 +67,6 @@ class _Work:
     wanted: set[date] | None
     """Days that are made anew; None for all."""
     judge: Judge
-    judged: DataFrame
-    """Bronze records of these days, one per entity, with the first rule that each breaks."""
     fixes: list[dict[str, Any]]
     """Corrections of refused records."""
     account: Account = field(default_factory=Account)
@@ -123,13 +120,17 @@ def clean(
         counted_rows = raw
     else:
         counted_rows, per_record = rows, _entities(rows, raw)
-    work = _Work(spark, lake, step, data_set, wanted, judge, judge.judged(raw), fixes)
-    with translated(bronze.uri):
+    work = _Work(spark, lake, step, data_set, wanted, judge, fixes)
+    with translated(bronze.uri), held(_records(work, raw)) as records:
         work.account.parsed(counted_rows, per_record)
-        over = _refuse(work)
-    made = (wanted or set()) | work.account.by_day().keys()
-    if made - over or not made:
-        result.version = _write(work, silver, made, over)
+        work.account.judged(records, judge.reasons)
+        _quarantine(work, records.where(F.col(BROKEN).isNotNull()))
+        limit = data_set.clean.max_refused
+        days_counts = work.account.by_day()
+        over = {day for day, counts in days_counts.items() if counts.refused_share > limit or counts.failing}
+        made = (wanted or set()) | days_counts.keys()
+        if made - over or not made:
+            result.version = _write(work, records.where(F.col(BROKEN).isNull()), silver, made, over)
     work.account.close(over)
     result.days = work.account.by_day()
     step.records(work.account.events())
@@ -197,27 +198,21 @@ def _entities(rows: DataFrame, raw: DataFrame) -> int:
     return 1 if raw is rows else len(rows.columns) - len(set(rows.columns) & set(raw.columns))
 
 
-def _unique(work: _Work, *, originals: bool = False) -> DataFrame:
-    """Records that no rule on single records refuses, without duplicates, after the rules along time."""
-    data_set = work.data_set
-    good = work.judge.accepted(work.judged, originals=originals)
-    marked = duplicates_marked(data_set, passes_told_apart(data_set, good))
-    return sequenced(work.judge, marked.where(~F.col(DUPLICATE)).drop(DUPLICATE))
+def _records(work: _Work, raw: DataFrame) -> DataFrame:
+    """What becomes of each raw record, duplicates left out: one pass over the data, with one shuffle."""
+    data_set, judge = work.data_set, work.judge
+    rows = passes_told_apart(data_set, judge.records(judge.judged(raw)))
+    rows = duplicates_marked(data_set, rows)
+    rows = sequenced(judge, rows.where(~F.col(DUPLICATE)))
+    return rows.select(
+        *[F.col(f"`{name}`") for name in _columns(data_set)], "day", "_file", "_drop_day", CHANGED, BROKEN, TOLD
+    )
 
 
-def _refuse(work: _Work) -> set[date]:
-    """Puts refused records into quarantine and returns the days that are refused whole."""
-    refused = work.judge.refused(work.judged)
-    if work.judge.along_time:
-        refused = refused.unionByName(work.judge.refused_along_time(_unique(work, originals=True)))
-    refused = refused.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        work.account.refused(refused, work.judge.reasons)
-        _quarantine(work, refused)
-    finally:
-        refused.unpersist()
-    limit = work.data_set.clean.max_refused
-    return {day for day, counts in work.account.by_day().items() if counts.refused_share > limit or counts.failing}
+def _columns(data_set: DataSet) -> list[str]:
+    """Columns of an accepted record beside those of Nightmill's own."""
+    named = dict.fromkeys([*data_set.contract.entity, *data_set.kept])  # of events the entity may be a cell
+    return [*named, *(["ts"] if data_set.contract.time else [])]
 
 
 def _quarantine(work: _Work, refused: DataFrame) -> None:
@@ -232,50 +227,43 @@ def _quarantine(work: _Work, refused: DataFrame) -> None:
         "day",
         F.lit("clean").alias("stage"),
         F.get(rules, F.col(BROKEN)).alias("rule"),
-        "reason",
-        "original",
+        f"{TOLD}.reason",
+        f"{TOLD}.original",
         "_file",
-        "_file_hash",
+        f"{TOLD}._file_hash",
         "_drop_day",
         F.lit(step.run_id).alias("run_id"),
-        record_number(F.col("_file_hash"), F.col("original")).alias("record"),
+        record_number(F.col(f"{TOLD}._file_hash"), F.col(f"{TOLD}.original")).alias("record"),
         F.lit(None).cast("date").alias("was_day"),
     )
     assert rows.columns == SCHEMA.names
     days = "true" if work.wanted is None else days_condition(work.wanted | work.account.by_day().keys())
     condition = f"stage = 'clean' AND ({days})"
-    step.wrote(table, replace(rows.coalesce(1), table, condition, step.note(), step.lease, merge_schema=True))
+    step.wrote(table, replace(rows.repartition(1), table, condition, step.note(), step.lease, merge_schema=True))
 
 
-def _write(work: _Work, silver: Table, made: set[date], over: set[date]) -> int:
+def _write(work: _Work, accepted: DataFrame, silver: Table, made: set[date], over: set[date]) -> int:
     """Last of all: silver's commit says up to which bronze version everything is done."""
     data_set, step, condition = work.data_set, work.step, work.condition(over)
-    accepted = _unique(work).where(F.col(BROKEN).isNull())
-    accepted = accepted.where(condition) if condition else accepted
-    rows = _rows(data_set, accepted)
-    counts = [c.parsed - sum(c.refused.values()) for day, c in work.account.by_day().items() if day not in over]
+    accepted = filtered(data_set, accepted.where(condition) if condition else accepted)
+    if data_set.clean.filters:
+        work.account.changed(accepted)
+    counts = [c.accepted for day, c in work.account.by_day().items() if day not in over]
     version = replace(
-        rows,
+        _rows(data_set, accepted),
         silver,
         condition,
-        step.note(
-            contract=digest(data_set),
-            refused_days=sorted(over),
-            corrections=corrections_digest(work.fixes),
-        ),
+        step.note(contract=digest(data_set), refused_days=sorted(over), corrections=corrections_digest(work.fixes)),
         step.lease,
         none_yet=condition is not None and not silver.may_hold(made - over),
         partition_by_day=partition_by_day(sum(counts), len(counts)),
         merge_schema=True,
+        searched=("day", *data_set.contract.entity, *(["ts"] if data_set.contract.time else [])),
     )
     step.wrote(silver, version)
-    written = read(work.spark, silver, version)
-    if data_set.clean.events or data_set.clean.resample:
-        work.account.accepted(accepted)  # rows are not records
-        if data_set.clean.events:
-            return version
-        written = written.where(FILLED)
-    work.account.accepted(written.where(condition) if condition else written)
+    if data_set.clean.gaps:
+        rows = read(work.spark, silver, version).where(FILLED)
+        work.account.filled(rows.where(condition) if condition else rows)
     return version
 
 
@@ -286,8 +274,8 @@ def _rows(data_set: DataSet, accepted: DataFrame) -> DataFrame:
         rows = counted(data_set, accepted)
         kept = [*data_set.contract.entity, events.count, "ts", "day"]
         return rows.select(*[F.col(f"`{n}`") for n in kept]).withColumn(FILLED, F.lit(False))
-    own = [*data_set.kept, *(["ts"] if data_set.contract.time else []), "day", "_file", CHANGED]
-    rows = filtered(data_set, accepted).select(*[F.col(f"`{name}`") for name in own])
+    own = [*_columns(data_set), "day", "_file", CHANGED]
+    rows = accepted.select(*[F.col(f"`{name}`") for name in own])
     if data_set.clean.resample:
         rows = resampled(data_set, rows).select(*[F.col(f"`{name}`") for name in [*own, MERGED]])
     return filled(data_set, rows)

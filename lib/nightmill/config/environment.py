@@ -16,8 +16,8 @@ class Spark(Options):
     """Spark master; null leaves it to spark-submit."""
     memory: str = Field(default="2g", pattern=r"^[1-9][0-9]*[kmgtKMGT]$")
     """Driver heap where Nightmill itself starts the JVM, as in 512m or 2g."""
-    shuffle_partitions: PositiveInt = 4
-    """Partitions after a shuffle."""
+    shuffle_partitions: PositiveInt = 16
+    """Partitions after a shuffle, at most: Spark merges small ones."""
     settings: dict[str, str] = {}
     """Further Spark settings by their own names."""
 

@@ -190,6 +190,7 @@ def _write(work: _Work, drop: _Drop, result: Landed) -> None:
         none_yet=not result.corrected,
         partition_by_day=partition_by_day(drop.records, len({f.day for f in good})),
         merge_schema=True,
+        searched=("day", "_record_day", "_file"),
     )
     work.step.wrote(bronze, result.version)
     kept = {name: digest for name, digest in known.items() if name not in {file.name for file in emptied}}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
 from pyspark import StorageLevel
+from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
 from nightmill.config import DataSet
 from nightmill.config.source import landed_name
-from nightmill.errors import ConfigError, DataRefused
+from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError
 from nightmill.ingest.drop import RawFile
 from nightmill.ingest.layout import Layout, misfit
 from nightmill.ingest.parquet import Types, other_type, usual_types
@@ -30,7 +34,7 @@ def pull(
     DataRefused where the table's columns do not fit the contract.
     """
     name = _name(data_set, day)
-    with translated(name):
+    with _told(data_set, name), translated(name):
         asked = _asked(spark, data_set, raw, day)
         rows = asked.select(*[_landed(data_set, field, kind) for field, kind in asked.dtypes])
         rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
@@ -73,7 +77,7 @@ def _database(spark: SparkSession, data_set: DataSet, where: str | None, day: da
     source, jdbc = data_set.source, data_set.source.jdbc
     assert jdbc is not None
     query = jdbc.query.replace("{day}", day.isoformat()) if jdbc.query else f"SELECT * FROM {source.table}"
-    query = f"{query} WHERE {where}" if where else query
+    query = f"SELECT * FROM ({query}) AS wanted WHERE {where}" if where else query
     options = {"url": jdbc.url, "fetchsize": "10000", "preferTimestampNTZ": "true", **_login(jdbc.login)}
     reader = spark.read.format("jdbc").options(**options)
     if jdbc.split is None:
@@ -83,6 +87,30 @@ def _database(spark: SparkSession, data_set: DataSet, where: str | None, day: da
     low, high = (int(end) if end is not None else 0 for end in span) if span else (0, 0)
     share = {"partitionColumn": jdbc.split, "lowerBound": str(low), "upperBound": str(max(high, low + 1))}
     return reader.options(**share, numPartitions=str(jdbc.parts), dbtable=f"({query}) AS asked").load()
+
+
+@contextmanager
+def _told(data_set: DataSet, name: str) -> Iterator[None]:
+    """Raises the typed error for a table or a database that does not give what it is asked for."""
+    try:
+        yield
+    except NightmillError:
+        raise
+    except AnalysisException as error:
+        what = str(error).splitlines()[0][:300]
+        raise DataRefused(f"the table cannot be read: {what}", where=name, fix="check the source") from error
+    except Exception as error:
+        text = str(getattr(error, "java_exception", None) or error)
+        if "No suitable driver" in text or "ClassNotFoundException" in text:
+            driver = "set spark.jars.packages to the database's driver in the environment's spark.settings"
+            raise MachineError("no driver for this database", where=name, fix=driver) from error
+        if "SQLException" not in text and "PSQLException" not in text:
+            raise
+        what = next(line for line in text.splitlines() if "SQLException" in line).split("Exception: ")[-1][:300]
+        if data_set.source.jdbc and re.search(r"(?i)connect|password|authentic|login|refused|timed? ?out", what):
+            fix = f"check {data_set.source.jdbc.url}, its name and its password"
+            raise MachineError(f"the database does not let us in: {what}", where=name, fix=fix) from error
+        raise DataRefused(f"the database refuses the query: {what}", where=name, fix="check the source") from error
 
 
 def _login(prefix: str | None) -> dict[str, str]:

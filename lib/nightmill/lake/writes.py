@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -37,19 +37,23 @@ def replace(
     none_yet: bool = False,
     partition_by_day: bool = False,
     merge_schema: bool = False,
+    searched: Sequence[str] = (),
 ) -> int:
     """Replaces the rows that meet `condition` by `frame` in one commit and returns the new version.
 
     Every row of `frame` must meet the condition; None replaces the whole table, its columns included, but keeps how it
     is partitioned. `none_yet`
     says that no row of the table meets it, so that rows are added without a search. `note` (run, step, inputs) is kept
-    with the commit.
+    with the commit. `searched` are the columns of a new table by which readers skip files: Delta notes their smallest
+    and largest values, instead of those of the first 32 columns.
     """
     first = not table.exists()
     mode = "append" if none_yet and not first else "overwrite"
     writer = frame.write.format("delta").mode(mode).option("userMetadata", json.dumps(note, default=str))
     if first:
         writer = writer.partitionBy("day") if partition_by_day else writer
+        names = ",".join(f"`{name}`" for name in searched)
+        writer = writer.option("delta.dataSkippingStatsColumns", names) if searched else writer
     elif condition is None:
         partitions = table.delta().metadata().partition_columns
         writer = writer.option("overwriteSchema", "true").partitionBy(*partitions)
