@@ -120,8 +120,7 @@ class Judge:
 
         `_told` (reason, original, hash of the file) is null but for refused records and those that a rule along time
         may yet refuse: it goes through a shuffle with them. `_series` is an odd number for each entity and local day,
-        by which Spark sorts faster than by texts, and an even one for small groups of refused records, so that no
-        neighbour sees them.
+        and an even one for small groups of refused records, so that no neighbour sees them.
         """
         data_set, refused = self.data_set, F.col(BROKEN).isNotNull()
         line = data_set.source.row_number or ("line" if data_set.source.parser and "line" in self.columns else None)

@@ -5,6 +5,8 @@ All of it works on one order of the records, by entity and local day, so that Sp
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -96,8 +98,8 @@ def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
             values[rule.of] = F.when(~flag, values.get(rule.of, F.col(f"`{rule.of}`")))
             effects.append(F.when(flag, F.lit(f"{rule.of} {rule.kind}")))
     if len(effects) > 1:
-        changed = F.concat_ws("; ", *effects)
-        values[CHANGED] = F.when(changed != "", changed)
+        any_flag = reduce(or_, [F.col(flags[place]) for place, rule in rules.items() if rule.then == "null"])
+        values[CHANGED] = F.when(any_flag, F.concat_ws("; ", *effects)).otherwise(F.col(CHANGED))
     if judge.along_time:
         numbers = {place: F.lit(number) for place, number in judge.along_time.items()}
         broken = [F.when(F.col(flags[place]), number) for place, number in numbers.items()]
@@ -134,7 +136,10 @@ def _runs(rows: DataFrame, series: list[str], rule: Stuck, flag: str) -> DataFra
     rows = rows.withColumns({"_begin": F.when(begins, time), "_before": F.when(begins, F.lag(time).over(order))})
     first = F.last("_begin", ignorenulls=True).over(order.rowsBetween(Window.unboundedPreceding, 0))
     ended = F.expr(f"LEAD(_before) IGNORE NULLS OVER (PARTITION BY {', '.join(series)} ORDER BY ts)")
-    last = F.coalesce(ended, F.max(time).over(Window.partitionBy(*by)))
+    whole = order.rowsBetween(
+        Window.unboundedPreceding, Window.unboundedFollowing
+    )  # in the order, so one pass does all
+    last = F.coalesce(ended, F.max(time).over(whole))
     long = last - first >= F.lit(round(rule.lasting.total_seconds() * 1_000_000))
     allowed = value.isin(rule.except_) if rule.except_ else F.lit(False)
     return rows.withColumn(flag, long & value.isNotNull() & ~allowed).drop("_begin", "_before")

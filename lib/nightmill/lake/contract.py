@@ -20,6 +20,8 @@ TIMELESS = date(1970, 1, 1)
 _DATING = 2
 """Version of the rules by which records are put to days."""
 _OFFSET = r"\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
+_CALENDAR = ("0001-01-02", "9999-12-30")
+"""First and last times that are believed, a day from the ends for the zones."""
 _SHIFTS = ("30 MINUTES", "60 MINUTES")
 """How far autumn sets clocks back."""
 
@@ -66,12 +68,21 @@ def utc_time(data_set: DataSet, columns: Collection[str]) -> Column:
     """`ts` (UTC timestamp) of a raw record; null where its time cannot be read, or where the clock skips it in spring.
 
     A time with an offset, or of a type that means UTC, is that instant; without one it is local in the contract's
-    zone. Of an hour that the clock repeats in autumn, local times mean the first.
+    zone. Of an hour that the clock repeats in autumn, local times mean the first. Times that no calendar of four-digit
+    years has are none: readers in Python could not show them.
     """
     from pyspark.sql import functions as F
 
     time = data_set.contract.time
     assert time is not None
+    ts = _instant(data_set, time, columns)
+    first, last = (F.lit(end).cast("timestamp") for end in _CALENDAR)
+    return F.when(ts.between(first, last), ts)
+
+
+def _instant(data_set: DataSet, time: Time, columns: Collection[str]) -> Column:
+    from pyspark.sql import functions as F
+
     if time.index is not None:
         return _counted(data_set, time, columns)
     if time.parts is not None:
