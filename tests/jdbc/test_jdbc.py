@@ -99,7 +99,7 @@ def test_days_of_a_table_land_once_and_again_where_they_changed(folder: Path, da
     bronze, silver = _rows(folder, "bronze/plant/readings"), _rows(folder, "silver/plant/readings")
     assert (len(bronze), len(silver), len(_rows(folder, "silver/plant/presses"))) == (96, 95, 2)
     assert {row["_file"] for row in bronze} == {f"jdbc:readings@2026-03-0{n}" for n in (2, 3)}
-    [row] = [row for row in silver if (row["press"], row["at"]) == ("p2", datetime(2026, 3, 2, 4, tzinfo=UTC))]
+    [row] = [row for row in silver if (row["press"], row["ts"]) == ("p2", datetime(2026, 3, 2, 4, tzinfo=UTC))]
     assert (row["force"], row["strokes"], row["running"], row["note"]) == (109.125, 9, True, 'it\'s, "n"')
     assert sum(row["note"] is None for row in silver) == 20
     [refused] = _rows(folder, "quarantine/plant/readings")

@@ -101,6 +101,8 @@ class Jdbc(Options):
 
     url: str = Field(pattern="^jdbc:")
     """As in jdbc:postgresql://host:5432/plant, without name and password."""
+    driver: str | None = None
+    """Java class of the driver; PostgreSQL's, MySQL's, MariaDB's, SQL Server's and Oracle's are known by the url."""
     query: str | None = None
     """SQL to ask instead of `source.table`; `{day}` stands for the drop's day."""
     login: str | None = Field(None, pattern="^[A-Za-z_][A-Za-z0-9_]*$")

@@ -24,6 +24,15 @@ from nightmill.lake.faults import translated
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+_DRIVERS = {
+    "postgresql": "org.postgresql.Driver",
+    "mysql": "com.mysql.cj.jdbc.Driver",
+    "mariadb": "org.mariadb.jdbc.Driver",
+    "sqlserver": "com.microsoft.sqlserver.jdbc.SQLServerDriver",
+    "oracle": "oracle.jdbc.OracleDriver",
+}
+"""Without a name Java's own look-up finds no driver among the jars that Spark fetches."""
+
 
 def pull(
     spark: SparkSession, data_set: DataSet, raw: str, day: date, held: Types
@@ -79,14 +88,16 @@ def _database(spark: SparkSession, data_set: DataSet, where: str | None, day: da
     query = jdbc.query.replace("{day}", day.isoformat()) if jdbc.query else f"SELECT * FROM {source.table}"
     query = f"SELECT * FROM ({query}) AS wanted WHERE {where}" if where else query
     options = {"url": jdbc.url, "fetchsize": "10000", "preferTimestampNTZ": "true", **_login(jdbc.login)}
-    reader = spark.read.format("jdbc").options(**options)
+    driver = jdbc.driver or _DRIVERS.get(jdbc.url.split(":")[1])
+    options |= {"driver": driver} if driver else {}
     if jdbc.split is None:
-        return reader.option("query", query).load()
+        return spark.read.format("jdbc").options(**options, query=query).load()
     ends = f"SELECT MIN({jdbc.split}) AS low, MAX({jdbc.split}) AS high FROM ({query}) AS asked"
-    span = reader.option("query", ends).load().first()
+    span = spark.read.format("jdbc").options(**options, query=ends).load().first()
     low, high = (int(end) if end is not None else 0 for end in span) if span else (0, 0)
     share = {"partitionColumn": jdbc.split, "lowerBound": str(low), "upperBound": str(max(high, low + 1))}
-    return reader.options(**share, numPartitions=str(jdbc.parts), dbtable=f"({query}) AS asked").load()
+    share |= {"numPartitions": str(jdbc.parts), "dbtable": f"({query}) AS asked"}
+    return spark.read.format("jdbc").options(**options, **share).load()
 
 
 @contextmanager
@@ -96,21 +107,34 @@ def _told(data_set: DataSet, name: str) -> Iterator[None]:
         yield
     except NightmillError:
         raise
-    except AnalysisException as error:
-        what = str(error).splitlines()[0][:300]
-        raise DataRefused(f"the table cannot be read: {what}", where=name, fix="check the source") from error
     except Exception as error:
-        text = str(getattr(error, "java_exception", None) or error)
-        if "No suitable driver" in text or "ClassNotFoundException" in text:
+        causes = _causes(error)
+        text, inner = "\n".join(causes), causes[-1].split("Exception: ")[-1].splitlines()[0][:300]
+        jdbc = data_set.source.jdbc
+        if jdbc and re.search(
+            "No suitable driver|ClassNotFound|Cannot find catalog plugin|DATA_SOURCE_NOT_FOUND", text
+        ):
             driver = "set spark.jars.packages to the database's driver in the environment's spark.settings"
             raise MachineError("no driver for this database", where=name, fix=driver) from error
-        if "SQLException" not in text and "PSQLException" not in text:
-            raise
-        what = next(line for line in text.splitlines() if "SQLException" in line).split("Exception: ")[-1][:300]
-        if data_set.source.jdbc and re.search(r"(?i)connect|password|authentic|login|refused|timed? ?out", what):
-            fix = f"check {data_set.source.jdbc.url}, its name and its password"
-            raise MachineError(f"the database does not let us in: {what}", where=name, fix=fix) from error
-        raise DataRefused(f"the database refuses the query: {what}", where=name, fix="check the source") from error
+        if jdbc and ("FAILED_JDBC.CONNECTION" in text or re.search(r"(?i)connect|password|authenti|timed out", inner)):
+            fix = f"check {jdbc.url}, its name and its password"
+            raise MachineError(f"the database does not let us in: {inner}", where=name, fix=fix) from error
+        if jdbc and "SQL" in text:
+            raise DataRefused(f"the database refuses the query: {inner}", where=name, fix="check the source") from error
+        if isinstance(error, AnalysisException):
+            what = str(error).splitlines()[0][:300]
+            raise DataRefused(f"the table cannot be read: {what}", where=name, fix="check the source") from error
+        raise
+
+
+def _causes(error: BaseException) -> list[str]:
+    """What Python and Java say of an error, the innermost cause last."""
+    found = [str(error) or type(error).__name__]
+    java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while java is not None and len(found) < 10:
+        found.append(str(java.toString()))
+        java = java.getCause()
+    return found
 
 
 def _login(prefix: str | None) -> dict[str, str]:
