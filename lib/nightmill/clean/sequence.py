@@ -76,11 +76,11 @@ def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
     What they refuse has `_broken` and a reason as if a rule on single records did; what those refused stays as it is.
     """
     data_set = judge.data_set
-    series = [SERIES, *_entity_and_day(data_set)]
-    order = Window.partitionBy(*series).orderBy("ts")
     rules = {place: rule for place, rule in enumerate(data_set.clean.rules) if isinstance(rule, SEQUENCE)}
     if not rules:
         return rows
+    series = [SERIES, *_entity_and_day(data_set)]
+    order = Window.partitionBy(*series).orderBy("ts")
     flags = {place: f"_breaks_{place}" for place in rules}
     for place, rule in rules.items():
         value = F.col(f"`{rule.of}`")
@@ -129,16 +129,14 @@ def _runs(rows: DataFrame, series: list[str], rule: Stuck, flag: str) -> DataFra
 
     A run ends before the next one's begin, which a look ahead finds in the order there is: no second sort by runs.
     """
-    value, by = F.col(f"`{rule.of}`"), [F.col(name) for name in series]
-    order = Window.partitionBy(*by).orderBy("ts")
-    time = F.unix_micros("ts")
+    value, time = F.col(f"`{rule.of}`"), F.unix_micros("ts")
+    order = Window.partitionBy(*series).orderBy("ts")
     begins = F.coalesce(F.lag(value).over(order) != value, F.lit(True))
     rows = rows.withColumns({"_begin": F.when(begins, time), "_before": F.when(begins, F.lag(time).over(order))})
     first = F.last("_begin", ignorenulls=True).over(order.rowsBetween(Window.unboundedPreceding, 0))
     ended = F.expr(f"LEAD(_before) IGNORE NULLS OVER (PARTITION BY {', '.join(series)} ORDER BY ts)")
-    whole = order.rowsBetween(
-        Window.unboundedPreceding, Window.unboundedFollowing
-    )  # in the order, so one pass does all
+    # within the order, so that one pass over it does all
+    whole = order.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     last = F.coalesce(ended, F.max(time).over(whole))
     long = last - first >= F.lit(round(rule.lasting.total_seconds() * 1_000_000))
     allowed = value.isin(rule.except_) if rule.except_ else F.lit(False)

@@ -239,6 +239,11 @@ class Contract(Options):
     columns: dict[str, Column] = {}
     """Columns kept in silver; key columns that are not listed are text."""
 
+    @property
+    def personal(self) -> dict[str, Column]:
+        """Columns that are changed on landing, because they say something of a person."""
+        return {name: column for name, column in self.columns.items() if column.personal or column.blur}
+
     @model_validator(mode="after")
     def _key_ends_in_time(self) -> Contract:
         for name in (*self.key, *self.columns):

@@ -21,14 +21,9 @@ WITHHELD = "withheld: its data set has personal columns"
 Change = Callable[[str | None], str | None]
 
 
-def personal(data_set: DataSet) -> dict[str, Column]:
-    """Columns of the contract that are changed on landing."""
-    return {name: c for name, c in data_set.contract.columns.items() if c.personal or c.blur}
-
-
 def require_key(data_set: DataSet) -> None:
     """Raises ConfigError where pseudonyms are asked for and there is no key."""
-    if any(column.personal == "pseudonym" for column in personal(data_set).values()):
+    if any(column.personal == "pseudonym" for column in data_set.contract.personal.values()):
         pseudonym_key()
 
 
@@ -37,7 +32,7 @@ def protected(data_set: DataSet, rows: DataFrame, only: Collection[str] | None =
 
     `only` names the columns to change where others landed protected before.
     """
-    found = {name: column for name, column in personal(data_set).items() if only is None or name in only}
+    found = {name: column for name, column in data_set.contract.personal.items() if only is None or name in only}
     if not found:
         return rows
     for name, column in found.items():

@@ -53,8 +53,7 @@ def outdated(bronze: Table, data_set: DataSet) -> list[str]:
     note, reasons = bronze.note(), []
     if note.get("dating") != dating(data_set):
         reasons.append("records lie on the days of another contract.time, or of an older version")
-    reasons += [f"column '{name}' landed without protection" for name in unprotected(bronze, data_set)]
-    return reasons
+    return reasons + [f"column '{name}' landed without protection" for name in _bare(note, bronze, data_set)]
 
 
 def unprotected(bronze: Table, data_set: DataSet) -> list[str]:
@@ -63,7 +62,11 @@ def unprotected(bronze: Table, data_set: DataSet) -> list[str]:
     Raises DataRefused for columns that landed protected in another way than the contract asks for now: what they were
     nobody knows any more.
     """
-    before, now = bronze.note().get("protected", {}), _protected(data_set)
+    return _bare(bronze.note(), bronze, data_set)
+
+
+def _bare(note: dict[str, Any], bronze: Table, data_set: DataSet) -> list[str]:
+    before, now = note.get("protected", {}), _protected(data_set)
     for name, how in before.items():
         if now.get(name) != how:
             wants = now.get(name, "as it is delivered")
@@ -87,11 +90,8 @@ def require_current(bronze: Table, data_set: DataSet) -> None:
 
 def _protected(data_set: DataSet) -> dict[str, str]:
     """Personal column -> what becomes of it on landing."""
-    return {
-        name: column.personal or f"blurred by {column.blur:g}"
-        for name, column in data_set.contract.columns.items()
-        if column.personal or column.blur
-    }
+    personal = data_set.contract.personal
+    return {name: column.personal or f"blurred by {column.blur:g}" for name, column in personal.items()}
 
 
 def note_files(step: Step, bronze: Table, before: Files, after: Files) -> None:

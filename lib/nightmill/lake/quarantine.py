@@ -76,17 +76,7 @@ def number_records(step: Step, table: Table) -> int:
     records = [row for row in rows if row["stage"] == "clean"]
     for row in records:
         row["record"] = record_number(row["_file_hash"], row["original"])
-    step.lease.verify()
-    data = pa.Table.from_pylist([dict.fromkeys(SCHEMA.names) | row for row in rows], schema=SCHEMA)
-    with translated(table.uri):
-        write_deltalake(
-            table.uri,
-            data,
-            mode="overwrite",
-            schema_mode="overwrite",
-            storage_options=table.lake.storage_options or None,
-        )
-    step.wrote(table, table.delta().version())
+    _replace(table, step, [dict.fromkeys(SCHEMA.names) | row for row in rows], None)
     return len(records)
 
 
@@ -154,8 +144,8 @@ def refused_records(lake: Lake, name: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row["day"], row["_file"], str(row.get("record"))))
 
 
-def _replace(table: Table, step: Step, rows: list[dict[str, Any]], condition: str) -> None:
-    """Replaces the rows that meet the condition; a table of an older version receives the columns that it lacks."""
+def _replace(table: Table, step: Step, rows: list[dict[str, Any]], condition: str | None) -> None:
+    """Replaces the rows that meet the condition, or all; a table receives the columns that it lacks."""
     data = pa.Table.from_pylist(rows, schema=SCHEMA)
     step.lease.verify()
     options: dict[str, Any] = {"storage_options": table.lake.storage_options or None}

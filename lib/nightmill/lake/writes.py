@@ -42,10 +42,9 @@ def replace(
     """Replaces the rows that meet `condition` by `frame` in one commit and returns the new version.
 
     Every row of `frame` must meet the condition; None replaces the whole table, its columns included, but keeps how it
-    is partitioned. `none_yet`
-    says that no row of the table meets it, so that rows are added without a search. `note` (run, step, inputs) is kept
-    with the commit. `searched` are the columns of a new table by which readers skip files: Delta notes their smallest
-    and largest values, instead of those of the first 32 columns.
+    is partitioned. `none_yet` says that no row of the table meets it, so that rows are added without a search. `note`
+    (run, step, inputs) is kept with the commit. `searched` are the columns of a new table by which readers skip
+    files: Delta notes their smallest and largest values, instead of those of the first 32 columns.
     """
     first = not table.exists()
     mode = "append" if none_yet and not first else "overwrite"
