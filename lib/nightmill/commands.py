@@ -129,7 +129,7 @@ def land(work: Work, targets: list[str]) -> Outcome:
     def one(current: Step, data_set: DataSet) -> Any:
         from nightmill.ingest import land as stage
 
-        return stage(work.spark, work.lake, current, data_set, raw, days)
+        return stage(work.spark, current, data_set, raw, days)
 
     return _each(work, "land", {f"{DATA}{d.name}": d for d in data_sets}, one)
 
@@ -148,7 +148,7 @@ def clean(work: Work, targets: list[str]) -> Outcome:
         from nightmill.clean import clean as stage
 
         again = Replay(work.corrections) if work.replay else None
-        return stage(work.spark, work.lake, current, data_set, set(work.days), again)
+        return stage(work.spark, current, data_set, set(work.days), again)
 
     return _each(work, "clean", {f"{DATA}{d.name}": d for d in data_sets}, one)
 
@@ -159,7 +159,7 @@ def migrate(work: Work, targets: list[str]) -> Outcome:
     def one(current: Step, data_set: DataSet) -> Any:
         from nightmill.migrate import migrate as stage
 
-        return stage(work.spark, work.lake, current, data_set)
+        return stage(work.spark, current, data_set)
 
     return _each(work, "migrate", {f"{DATA}{d.name}": d for d in work.data_sets(targets)}, one)
 
@@ -185,7 +185,7 @@ def features(work: Work, targets: list[str]) -> Outcome:
         from nightmill.features.stage import engineer
 
         inputs = work.configuration.inputs(use_case)
-        return engineer(work.spark, work.lake, current, use_case, inputs, set(work.days))
+        return engineer(work.spark, current, use_case, inputs, set(work.days))
 
     return _each(work, "features", {u.name: u for u in work.use_cases(targets)}, one)
 
@@ -210,7 +210,7 @@ def evaluate(work: Work, targets: list[str]) -> Outcome:
     def one(current: Step, use_case: UseCase) -> Any:
         from nightmill.evaluate.judge import evaluate as stage
 
-        return stage(work.lake, current, use_case, series_time(work, use_case), work.registry)
+        return stage(current, use_case, series_time(work, use_case), work.registry)
 
     return _each(work, "evaluate", {u.name: u for u in work.use_cases(targets)}, one)
 
@@ -223,7 +223,7 @@ def score(work: Work, targets: list[str]) -> Outcome:
 
         time = series_time(work, use_case)
         days: list[date | None] = list(work.days) or [None]
-        return [stage(work.spark, work.lake, current, use_case, time, work.registry, day) for day in days]
+        return [stage(work.spark, current, use_case, time, work.registry, day) for day in days]
 
     return _each(work, "score", {u.name: u for u in work.use_cases(targets)}, one)
 
@@ -255,8 +255,8 @@ def _backtest(work: Work, use_case: UseCase, progress: Callable[[Any], None]) ->
     seeds = range(use_case.train.seed, use_case.train.seed + (work.seeds or use_case.evaluate.seeds))
     with work.step("backtest", use_case.name) as current:
         wanted = [_wanted(work, use_case, seed) for seed in seeds]
-        trained = backtest_models(work.lake, current, wanted, work.configuration.environment, progress)
-        return summarise(work.lake, current, use_case, series_time(work, use_case), trained)
+        trained = backtest_models(current, wanted, work.configuration.environment, progress)
+        return summarise(current, use_case, series_time(work, use_case), trained)
 
 
 def _wanted(work: Work, use_case: UseCase, seed: int | None) -> Any:

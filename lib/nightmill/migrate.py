@@ -14,7 +14,6 @@ from nightmill.ingest import renew
 from nightmill.lake.landed import outdated, unprotected
 from nightmill.lake.quarantine import forget_records, is_old, number_records
 from nightmill.lake.run import Step
-from nightmill.lake.tables import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,13 +28,13 @@ class Migrated:
     """Table and what was done, as in `bronze/city/air: …`; empty where all was well."""
 
 
-def migrate(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet) -> Migrated:
+def migrate(spark: SparkSession, step: Step, data_set: DataSet) -> Migrated:
     """Brings bronze and quarantine up to date; a second time it finds nothing to do.
 
     Raises DataRefused where personal columns landed protected in another way than the contract asks for now.
     """
     result = Migrated(data_set.name)
-    bronze, quarantine = lake.table("bronze", data_set.name), lake.table("quarantine", data_set.name)
+    bronze, quarantine = (step.lake.table(layer, data_set.name) for layer in ("bronze", "quarantine"))
     if is_old(quarantine):
         result.done.append(f"{quarantine.label}: {number_records(step, quarantine)} records are numbered")
     if bronze.exists() and (reasons := outdated(bronze, data_set)):
@@ -43,7 +42,7 @@ def migrate(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet) -> M
         if unprotected(bronze, data_set):
             forgotten = forget_records(step, quarantine)
             result.done.append(f"{quarantine.label}: {forgotten} records and corrections are taken out")
-        elif moved := redate(spark, lake, step, data_set):
+        elif moved := redate(spark, step, data_set):
             result.done.append(f"{quarantine.label}: {moved} corrections are put on their days")
         renew(spark, step, data_set, bronze)
         result.done.append(f"{bronze.label}: written anew, because {'; '.join(reasons)}")

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import logging
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,19 +78,33 @@ def write_refused(lake: Lake, data_set: DataSet, path: Path) -> int:
     return len(rows)
 
 
-def read_corrections(
-    spark: SparkSession,
-    lake: Lake,
-    step: Step,
-    data_set: DataSet,
-    raw_columns: StructType,
-    path: Path,
-    refused: list[dict[str, Any]],
-) -> int:
+def note_corrections(spark: SparkSession, step: Step, data_set: DataSet, path: Path) -> int:
     """Puts the edited ones of refused records into quarantine as corrections; returns how many are new.
 
     Raises DataRefused for a file of another shape, and for records that are not in quarantine.
     """
+    raw = melted(data_set, read(spark, step.lake.table("bronze", data_set.name)).limit(0)).schema
+    known = {field.name: field for field in raw if is_raw(field.name)}
+    lines = _lines(data_set, path, known)
+    held = {str(row["record"]): row for row in refused_records(step.lake, data_set.name)}
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        row = held.get(line["record"])
+        if row is None:
+            where, fix = f"{path}:{number}", "write the file anew: what was accepted meanwhile is no longer in it"
+            raise DataRefused(f"record {line['record']} is not in quarantine", where=where, fix=fix)
+        edited = {n: _typed(text, known[n].dataType.simpleString()) for n, text in line.items() if n in known and text}
+        if edited != _fields(row["original"]):
+            kept = {name: row[name] for name in ("_file", "_file_hash", "_drop_day", "record")}
+            rows.append(kept | {"original": json.dumps(edited, ensure_ascii=False), "was_day": row["day"]})
+    if rows:
+        days = _days(spark, data_set, raw, rows)
+        correct_records(step, data_set.name, [row | {"day": days[row["record"]]} for row in rows])
+    return len(rows)
+
+
+def _lines(data_set: DataSet, path: Path, known: Collection[str]) -> list[dict[str, str]]:
+    """The lines of a file of corrections, by column."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -97,41 +112,20 @@ def read_corrections(
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         fix = f"write it with `nightmill show data/{data_set.name} --refused {path}`, and edit it"
         raise DataRefused(f"the file of corrections cannot be read: {error}", where=str(path), fix=fix) from None
-    known = {field.name: field for field in raw_columns if is_raw(field.name)}
-    if "record" not in names or not set(names) - set(TOLD) <= known.keys():
-        strange = sorted(set(names) - set(TOLD) - known.keys())
+    strange = sorted(set(names) - set(TOLD) - set(known))
+    if strange or "record" not in names:
         what = f"has column '{strange[0]}', which bronze lacks" if strange else "has no column 'record'"
-        raise DataRefused(
-            f"the file of corrections {what}", where=str(path), fix="keep the columns as they were written"
-        )
-    held = {str(row["record"]): row for row in refused}
-    found = []
-    for number, line in enumerate(lines, start=2):
-        row = held.get(line["record"])
-        if row is None:
-            where, fix = f"{path}:{number}", "write the file anew: what was accepted meanwhile is no longer in it"
-            raise DataRefused(f"record {line['record']} is not in quarantine", where=where, fix=fix)
-        edited = {n: _typed(line[n], known[n].dataType.simpleString()) for n in names if n in known and line[n]}
-        if edited != _fields(row["original"]):
-            found.append((row, edited))
-    if not found:
-        return 0
-    kept = ("_file", "_file_hash", "_drop_day", "record")
-    rows = [
-        {name: row[name] for name in kept} | {"original": json.dumps(edited, ensure_ascii=False), "was_day": row["day"]}
-        for row, edited in found
-    ]
-    days = _days(spark, data_set, raw_columns, rows)
-    correct_records(lake, step, data_set.name, [row | {"day": days[row["record"]]} for row in rows])
-    return len(rows)
+        fix = "keep the columns as they were written"
+        raise DataRefused(f"the file of corrections {what}", where=str(path), fix=fix)
+    return lines
 
 
-def redate(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet) -> int:
+def redate(spark: SparkSession, step: Step, data_set: DataSet) -> int:
     """Puts corrections on the days that the contract gives them now; returns how many there are."""
-    rows = corrections(lake, data_set.name)
+    rows = corrections(step.lake, data_set.name)
     if not rows:
         return 0
-    raw = melted(data_set, read(spark, lake.table("bronze", data_set.name)))
+    raw = melted(data_set, read(spark, step.lake.table("bronze", data_set.name)))
     original = Judge(data_set, raw.columns).original()
     of_files = raw.where(F.col("_file").isin(sorted({row["_file"] for row in rows})))
     day = record_day(data_set, raw.columns)
@@ -139,7 +133,7 @@ def redate(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet) -> in
     found = numbered.where(F.col("record").isin([row["record"] for row in rows])).collect()
     was, now = {row["record"]: row["day"] for row in found}, _days(spark, data_set, raw.schema, rows)
     dated = [row | {"day": now[row["record"]], "was_day": was.get(row["record"], row["was_day"])} for row in rows]
-    correct_records(lake, step, data_set.name, dated)
+    correct_records(step, data_set.name, dated)
     return len(rows)
 
 
@@ -156,15 +150,12 @@ def _days(
     return {row["record"]: row["day"] for row in found}
 
 
-def replay(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, path: Path | None) -> set[date]:
+def replay(spark: SparkSession, step: Step, data_set: DataSet, path: Path | None) -> set[date]:
     """The days whose refused records are judged again, after the corrections of a file were noted."""
-    refused = refused_records(lake, data_set.name)
     if path is not None:
-        bronze = lake.table("bronze", data_set.name)
-        raw = melted(data_set, read(spark, bronze).limit(0))
-        noted = read_corrections(spark, lake, step, data_set, raw.schema, path, refused)
+        noted = note_corrections(spark, step, data_set, path)
         log.info("%s: %d records are corrected", data_set.name, noted)
-    return {row["day"] for row in refused}
+    return {row["day"] for row in refused_records(step.lake, data_set.name)}
 
 
 def _fields(original: str | None) -> dict[str, Any]:

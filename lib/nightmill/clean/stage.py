@@ -61,7 +61,6 @@ class _Work:
     """One cleaning: what it is of, and what it reads."""
 
     spark: SparkSession
-    lake: Lake
     step: Step
     data_set: DataSet
     wanted: set[date] | None
@@ -86,19 +85,18 @@ class Replay:
     """File of refused records that a person has edited."""
 
 
-def clean(
-    spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, days: set[date], again: Replay | None = None
-) -> Cleaned:
+def clean(spark: SparkSession, step: Step, data_set: DataSet, days: set[date], again: Replay | None = None) -> Cleaned:
     """Makes the given days anew, and every day that bronze changed since silver was last made.
 
     Raises DataRefused for days in which too many records are refused; the other days are written all the same.
     """
+    lake = step.lake
     bronze, silver = lake.table("bronze", data_set.name), lake.table("silver", data_set.name)
     version = step.read(bronze)
     require_current(bronze, data_set)
     masters = {rule.master: step.read(lake.table("silver", rule.master)) for rule in _known(data_set)}
     if again is not None:
-        days = days | replay(spark, lake, step, data_set, again.corrections)
+        days = days | replay(spark, step, data_set, again.corrections)
     fixes = corrections(lake, data_set.name)
     stale = stale_days(lake, data_set, version, masters, fixes)
     wanted = None if stale is None else stale | days
@@ -120,7 +118,7 @@ def clean(
         counted_rows = raw
     else:
         counted_rows, per_record = rows, _entities(rows, raw)
-    work = _Work(spark, lake, step, data_set, wanted, judge, fixes)
+    work = _Work(spark, step, data_set, wanted, judge, fixes)
     with translated(bronze.uri), held(_records(work, raw)) as records:
         work.account.parsed(counted_rows, per_record)
         work.account.judged(records, judge.reasons)
@@ -217,7 +215,8 @@ def _columns(data_set: DataSet) -> list[str]:
 
 def _quarantine(work: _Work, refused: DataFrame) -> None:
     """Replaces what cleaning had refused of these days, or of all; days refused whole are kept, too."""
-    table, step = work.lake.table("quarantine", work.data_set.name), work.step
+    step = work.step
+    table = step.lake.table("quarantine", work.data_set.name)
     if not table.exists() and not any(counts.refused for counts in work.account.places.values()):
         return
     reasons = work.judge.reasons

@@ -48,19 +48,19 @@ class Verdict:
     reason: str = ""
 
 
-def evaluate(lake: Lake, step: Step, use_case: UseCase, time: Time, registry: Registry) -> Verdict:
+def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry) -> Verdict:
     """Judges the candidate on the test part of the table it was trained on; promotes it if it wins.
 
     It wins if it is better than the champion and than the first baseline by the first metric.
     Raises WorkFailed where there is no candidate.
     """
-    reconcile(lake, step, use_case, registry)
+    reconcile(step, use_case, registry)
     candidate, champion = registry.candidate(use_case.name), registry.champion(use_case.name)
     if candidate is None:
         raise WorkFailed(f"{use_case.name} has no candidate model", where="model registry", fix="run `nightmill train`")
     verdict = Verdict(use_case.name, candidate, champion)
     bundle = Bundle.from_files(registry.load(use_case.name, candidate), f"{use_case.name} version {candidate}")
-    material = material_of(lake, use_case, time, bundle)
+    material = material_of(step.lake, use_case, time, bundle)
     contestants = {"candidate": bundle}
     if champion is not None and champion != candidate:
         files = registry.load(use_case.name, champion)
@@ -102,12 +102,12 @@ def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -
     return scores
 
 
-def reconcile(lake: Lake, step: Step, use_case: UseCase, registry: Registry) -> None:
+def reconcile(step: Step, use_case: UseCase, registry: Registry) -> None:
     """Writes the promotion that a run killed between the alias and its record left out."""
     champion = registry.champion(use_case.name)
     if champion is None:
         return
-    known = {row["model_version"] for row in events(lake, "promotions", subject=use_case.name)}
+    known = {row["model_version"] for row in events(step.lake, "promotions", subject=use_case.name)}
     if champion not in known:
         step.promotion(champion, None, "reconciled: the alias was set by a run that ended before recording it")
 

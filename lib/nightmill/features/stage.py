@@ -17,7 +17,7 @@ from nightmill.features.inputs import Inputs
 from nightmill.features.names import feature_names
 from nightmill.features.target import add_target, extra_names
 from nightmill.lake.run import Step
-from nightmill.lake.tables import Lake, Table
+from nightmill.lake.tables import Table
 from nightmill.lake.writes import days_condition, partition_by_day, read, replace
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ class Engineered:
 
 
 def engineer(
-    spark: SparkSession, lake: Lake, step: Step, use_case: UseCase, data_sets: dict[str, DataSet], days: set[date]
+    spark: SparkSession, step: Step, use_case: UseCase, data_sets: dict[str, DataSet], days: set[date]
 ) -> Engineered:
     """Makes the given days of gold anew, and every day that its inputs changed since gold was last made."""
-    tables = {name: lake.table("silver", data_set.name) for name, data_set in data_sets.items()}
+    tables = {name: step.lake.table("silver", data_set.name) for name, data_set in data_sets.items()}
     versions = {name: step.read(table) for name, table in tables.items()}
-    gold, names = lake.table("gold", use_case.name), feature_names(use_case)
+    gold, names = step.lake.table("gold", use_case.name), feature_names(use_case)
     stale = _stale(use_case, data_sets, tables, versions, gold)
     wanted = None if stale is None else stale | (days & tables[next(iter(tables))].days())
     if wanted is not None and not wanted:
@@ -83,7 +83,7 @@ def engineer(
     version = replace(rows, gold, condition, note, step.lease, none_yet=none_yet, partition_by_day=by_day)
     step.wrote(gold, version)
     if wanted is not None:
-        _mark_stale(lake, step, use_case, wanted)
+        _mark_stale(step, use_case, wanted)
     written = _size(gold, version)
     if written[0] == 0:
         raise DataRefused(f"{use_case.name}: gold is empty", where=gold.uri, fix="land and clean some days first")
@@ -96,9 +96,9 @@ def _recipe(use_case: UseCase, data_sets: dict[str, DataSet]) -> str:
     return digest(*contracts, *use_case.inputs.values(), use_case.target, *use_case.features)
 
 
-def _mark_stale(lake: Lake, step: Step, use_case: UseCase, days: set[date]) -> None:
+def _mark_stale(step: Step, use_case: UseCase, days: set[date]) -> None:
     """Predictions issued from earlier rows of these days stay as they are; ops.runs says that they are stale."""
-    predictions = lake.table("predictions", use_case.name)
+    predictions = step.lake.table("predictions", use_case.name)
     if not predictions.exists():
         return
     issued = sorted({str(d) for d in predictions.days_by_partition()} & {str(d) for d in days})

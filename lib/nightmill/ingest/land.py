@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -20,13 +21,13 @@ from nightmill.ingest.parquet import Types, held_types
 from nightmill.ingest.parse import UNREADABLE
 from nightmill.ingest.protect import protected, require_key
 from nightmill.ingest.pull import pull
-from nightmill.ingest.read import CORRUPT, frame, no_records
+from nightmill.ingest.read import CORRUPT, frame, no_records, union
 from nightmill.lake.contract import record_day
 from nightmill.lake.faults import translate
 from nightmill.lake.landed import landed_files, landing, note_files, require_current
 from nightmill.lake.quarantine import refuse_files, release_files
 from nightmill.lake.run import Step
-from nightmill.lake.tables import Lake, Table
+from nightmill.lake.tables import Table
 from nightmill.lake.writes import partition_by_day, quoted, read, replace
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class _Work:
     """One landing: what it is of, and what is there already."""
 
     spark: SparkSession
-    lake: Lake
     step: Step
     data_set: DataSet
     raw: str
@@ -66,7 +66,7 @@ class _Work:
     """Files in bronze, with the hash of their content."""
 
     @cached_property
-    def held(self) -> Types:
+    def types(self) -> Types:
         """Bronze's columns and their types."""
         return held_types(pa.schema(self.bronze.delta().schema().to_arrow())) if self.bronze.exists() else {}
 
@@ -82,8 +82,8 @@ class _Drop:
     known: int = 0
     """How many files had landed before."""
     records: int = 0
-    pulled: DataFrame | None = None
-    """The rows of a table that was asked; None where they lie in files."""
+    pulled: list[DataFrame] = field(default_factory=list)
+    """The new rows of a table that was asked, day by day; none where they lie in files."""
 
     @property
     def good(self) -> list[RawFile]:
@@ -91,42 +91,38 @@ class _Drop:
         return [file for group in self.groups.values() for file in group]
 
 
-def land(spark: SparkSession, lake: Lake, step: Step, data_set: DataSet, raw: str, days: list[date]) -> Landed:
+def land(spark: SparkSession, step: Step, data_set: DataSet, raw: str, days: list[date]) -> Landed:
     """Lands the drops of these days; files that landed before are skipped, a known name with new content replaces.
 
     Raises DataRefused where there is no drop, or where no file of it can be read.
     """
     require_key(data_set)
-    bronze = lake.table("bronze", data_set.name)
+    bronze = step.lake.table("bronze", data_set.name)
     require_current(bronze, data_set)
-    work = _Work(spark, lake, step, data_set, raw, bronze, landed_files(step, bronze))
+    work = _Work(spark, step, data_set, raw, bronze, landed_files(step, bronze))
     result = Landed(data_set.name, days, version=bronze.version())
-    drop = _pulled(work, days) if data_set.source.is_pulled else _found(work, days)
-    result.known = drop.known
-    if not drop.files:
-        log.info("%s: all %d files of the drop had landed before", data_set.name, drop.known)
-        return result
-    try:
-        _write(work, drop, result)
-    finally:
-        if drop.pulled is not None:
-            drop.pulled.unpersist()
+    with ExitStack() as held:
+        drop = _pulled(work, days, held) if data_set.source.is_pulled else _found(work, days)
+        result.known = drop.known
+        if drop.files:
+            _write(work, drop, result)
+        else:
+            log.info("%s: all %d files of the drop had landed before", data_set.name, drop.known)
     return result
 
 
-def _pulled(work: _Work, days: list[date]) -> _Drop:
+def _pulled(work: _Work, days: list[date], held: ExitStack) -> _Drop:
     """What a table has for these days; each day counts as one file, known by its content."""
     drop, data_set = _Drop(), work.data_set
     for day in days if data_set.source.by_day else [max(days)]:
-        rows, file, layout, records = pull(work.spark, data_set, work.raw, day, work.held)
+        rows, file, layout, records = pull(work.spark, data_set, work.raw, day, work.types, held)
         if work.known.get(file.name) == file.hash:
-            rows.unpersist()
             drop.known += 1
             continue
         drop.files.append(file)
         if records:
             drop.groups.setdefault(layout, []).append(file)
-            drop.pulled = rows if drop.pulled is None else drop.pulled.unionByName(rows, allowMissingColumns=True)
+            drop.pulled.append(rows)
         drop.records += records
     return drop
 
@@ -139,7 +135,7 @@ def _found(work: _Work, days: list[date]) -> _Drop:
     fresh = [f for f in _once(data_set, files) if _content(data_set, f.name, f.hash) not in before]
     drop = _Drop(fresh, known=len(files) - len(fresh))
     if fresh:
-        drop.groups, drop.refused = layouts(work.spark, data_set, fresh, work.held)
+        drop.groups, drop.refused = layouts(work.spark, data_set, fresh, work.types)
         drop.records, drop.groups = _count(work.spark, data_set, drop.groups, drop.refused)
     return drop
 
@@ -152,7 +148,7 @@ def _write(work: _Work, drop: _Drop, result: Landed) -> None:
         log.warning("%s: %s is refused: %s", data_set.name, name, why)
     if drop.refused:
         refused = [f for f in drop.files if f.name in drop.refused]
-        refuse_files(work.lake, work.step, data_set.name, refused, drop.refused)
+        refuse_files(work.step, data_set.name, refused, drop.refused)
     good, first = drop.good, drop.files[0].name
     if not good and drop.refused and drop.known:
         return  # the drop's good files had landed before
@@ -174,7 +170,7 @@ def _write(work: _Work, drop: _Drop, result: Landed) -> None:
         return  # of rare events there was none
     # a file that was corrected to nothing takes its records back; a first drop without events makes an empty table
     if good:
-        rows = drop.pulled if drop.pulled is not None else _readable(frame(work.spark, data_set, drop.groups))
+        rows = union(drop.pulled) if drop.pulled else _readable(frame(work.spark, data_set, drop.groups))
         rows = _with_origin(work.spark, data_set, protected(data_set, rows), good)
     elif bronze.exists():
         rows = read(work.spark, bronze).where(F.lit(False))
@@ -195,7 +191,7 @@ def _write(work: _Work, drop: _Drop, result: Landed) -> None:
     work.step.wrote(bronze, result.version)
     kept = {name: digest for name, digest in known.items() if name not in {file.name for file in emptied}}
     note_files(work.step, bronze, known, kept | {file.name: file.hash for file in good})
-    release_files(work.lake, work.step, data_set.name, good)
+    release_files(work.step, data_set.name, good)
 
 
 def _once(data_set: DataSet, files: list[RawFile]) -> list[RawFile]:

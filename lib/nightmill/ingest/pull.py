@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -35,32 +35,32 @@ _DRIVERS = {
 
 
 def pull(
-    spark: SparkSession, data_set: DataSet, raw: str, day: date, held: Types
+    spark: SparkSession, data_set: DataSet, raw: str, day: date, types: Types, held: ExitStack
 ) -> tuple[DataFrame, RawFile, Layout, int]:
     """One day's rows with `_path`, what stands for their file, their layout and their number.
 
-    The rows are persisted: what is counted and hashed is what lands, whatever becomes of the table meanwhile. Raises
-    DataRefused where the table's columns do not fit the contract.
+    `types` are bronze's columns and their types. The rows are persisted as long as `held` is open: what is counted and
+    hashed is what lands, whatever becomes of the table meanwhile. Raises DataRefused where the table's columns do not
+    fit the contract.
     """
     name = _name(data_set, day)
     with _told(data_set, name), translated(name):
         asked = _asked(spark, data_set, raw, day)
-        rows = asked.select(*[_landed(data_set, field, kind) for field, kind in asked.dtypes])
-        rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
-        columns = [F.col(f"`{column}`") for column in rows.columns]
+        theirs = asked.select(*[_landed(data_set, field, kind) for field, kind in asked.dtypes])
+        constants = {column: F.lit(text) for column, text in data_set.source.constants.items()}
+        rows = theirs.withColumns({**constants, "_path": F.lit(name)}).persist(StorageLevel.MEMORY_AND_DISK)
+        held.callback(rows.unpersist)
+        columns = [F.col(f"`{column}`") for column in theirs.columns]
         # a sum of hashes knows no order, as rows of a table have none; two of them, so that equal sums mean equal rows
         sums = [F.sum(F.xxhash64(F.lit(salt), *columns).cast("decimal(38,0)")) for salt in (1, 2)]
         counted = rows.agg(F.count("*"), *sums).first()
     assert counted is not None
-    layout = Layout(tuple(rows.columns), (), tuple(kind for _, kind in rows.dtypes))
+    layout = Layout(tuple(theirs.columns), (), tuple(kind for _, kind in theirs.dtypes))
     file = RawFile(name, name, "-".join(str(value) for value in counted), day)
-    types = layout.landed_types
-    if why := misfit(data_set, layout.columns, file, held) or other_type(types, usual_types([types], held)):
-        rows.unpersist()
+    landed = layout.landed_types
+    if why := misfit(data_set, layout.columns, file, types) or other_type(landed, usual_types([landed], types)):
         raise DataRefused(f"{data_set.name}: {why}", where=name, fix="change the contract, or the table")
-    for column, text in data_set.source.constants.items():
-        rows = rows.withColumn(column, F.lit(text))
-    return rows.withColumn("_path", F.lit(name)), file, layout, int(counted[0])
+    return rows, file, layout, int(counted[0])
 
 
 def _name(data_set: DataSet, day: date) -> str:

@@ -24,10 +24,15 @@ CORRUPT = "_corrupt"
 def frame(spark: SparkSession, data_set: DataSet, groups: Groups) -> DataFrame:
     """All records of the files, with `_path`, `_corrupt` (text) and the columns that numbers and constants give."""
     parts = [_read(spark, data_set, layout, files) for layout, files in groups.items()]
-    union = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
+    rows = union(parts)
     for name, text in data_set.source.constants.items():
-        union = union.withColumn(name, F.lit(text))
-    return union
+        rows = rows.withColumn(name, F.lit(text))
+    return rows
+
+
+def union(parts: list[DataFrame]) -> DataFrame:
+    """All rows of several frames; what a frame lacks is null."""
+    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
 
 
 def no_records(spark: SparkSession, data_set: DataSet) -> DataFrame:
@@ -63,6 +68,7 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
             "encoding": source.encoding,
             "mode": "PERMISSIVE",
             "multiLine": source.line_breaks,
+            "columnPruning": False,  # a record is checked whole, even where a column of it is not kept
         }
         read = (
             spark.read.schema(schema)

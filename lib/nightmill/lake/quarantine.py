@@ -94,11 +94,9 @@ def forget_records(step: Step, table: Table) -> int:
     return int(gone["num_deleted_rows"])
 
 
-def refuse_files(
-    lake: Lake, step: Step, name: str, files: Sequence[RefusedFile], reasons: Mapping[str, Refused]
-) -> None:
+def refuse_files(step: Step, name: str, files: Sequence[RefusedFile], reasons: Mapping[str, Refused]) -> None:
     """Notes whole files that cannot be read; a rerun replaces their rows, so each stands once."""
-    table = lake.table("quarantine", name)
+    table = step.lake.table("quarantine", name)
     rows = [
         {
             "day": file.day,
@@ -118,9 +116,9 @@ def refuse_files(
     _replace(table, step, rows, _whole_files(files))
 
 
-def correct_records(lake: Lake, step: Step, name: str, corrections: list[dict[str, Any]]) -> None:
+def correct_records(step: Step, name: str, corrections: list[dict[str, Any]]) -> None:
     """Notes what became of records; a later correction of a record replaces an earlier one."""
-    table = lake.table("quarantine", name)
+    table = step.lake.table("quarantine", name)
     base = {"stage": "corrected", "rule": "", "reason": "", "run_id": step.run_id}
     records = ", ".join(f"'{row['record']}'" for row in corrections)
     _replace(table, step, [base | row for row in corrections], f"stage = 'corrected' AND record IN ({records})")
@@ -159,9 +157,9 @@ def _replace(table: Table, step: Step, rows: list[dict[str, Any]], condition: st
     step.wrote(table, version)
 
 
-def release_files(lake: Lake, step: Step, name: str, files: Sequence[RefusedFile]) -> None:
+def release_files(step: Step, name: str, files: Sequence[RefusedFile]) -> None:
     """Takes whole files out that were refused before and have landed now."""
-    table = lake.table("quarantine", name)
+    table = step.lake.table("quarantine", name)
     if not files or not table.exists():
         return
     names = pc.field("_file").isin([file.name for file in files])

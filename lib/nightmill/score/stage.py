@@ -46,15 +46,15 @@ class Scored:
 
 
 def score(
-    spark: SparkSession, lake: Lake, step: Step, use_case: UseCase, time: Time, registry: Registry, day: date | None
+    spark: SparkSession, step: Step, use_case: UseCase, time: Time, registry: Registry, day: date | None
 ) -> Scored:
     """Predicts for one local day (the last one of gold without it) and replaces exactly that day.
 
     Raises WorkFailed where there is no champion, DataRefused where gold has no row of that day.
     """
-    gold_table = lake.table("gold", use_case.name)
+    gold_table = step.lake.table("gold", use_case.name)
     gold_version = step.read(gold_table)
-    champion = _champion(lake, use_case, registry, time, day)
+    champion = _champion(step.lake, use_case, registry, time, day)
     files = registry.load(use_case.name, champion)
     bundle = Bundle.from_files(files, f"{use_case.name} version {champion}")
     day = day or max(gold_table.days(gold_version), default=None)
@@ -73,7 +73,7 @@ def score(
         )
     scored_at = datetime.now(UTC)
     hindsight = int(bundle.gold.get("until", 0)) >= end  # it has seen what came after the day
-    predictions = lake.table("predictions", use_case.name)
+    predictions = step.lake.table("predictions", use_case.name)
     assignment = Assignment(
         gold=gold,
         index=index,

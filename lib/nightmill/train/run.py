@@ -155,10 +155,10 @@ def _end(held: tuple[AbstractContextManager[Step], Step] | None, error: BaseExce
 
 
 def backtest_models(
-    lake: Lake, current: Step, wanted: list[Wanted], environment: Environment, progress: Callable[[Progress], None]
+    current: Step, wanted: list[Wanted], environment: Environment, progress: Callable[[Progress], None]
 ) -> list[Trained]:
     """One model per seed in one worker group, registered nowhere; raises the first failure."""
-    jobs = [job(lake, current, item, current.run_id) for item in wanted]
+    jobs = [job(current.lake, current, item, current.run_id) for item in wanted]
     found = _trained(jobs, environment, progress)
     for outcome in found:
         if isinstance(outcome, NightmillError):
