@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow.csv as pacsv
@@ -93,8 +94,9 @@ def compare(planted: dict[tuple[str, str], Counter[str]], found: Counter[tuple[s
     return result
 
 
-def told(lake: Lake, name: str, raw_files: set[str]) -> Counter[tuple[str, str]]:
+def told(lake: Lake, name: str, raw: Path) -> Counter[tuple[str, str]]:
     """(rule, file) -> records that clean refused or found to be duplicates; files that land refused or knew."""
+    raw_files = {str(p.relative_to(raw)) for p in (raw / name).rglob("*") if p.is_file()}
     found: Counter[tuple[str, str]] = Counter()
     for row in events(lake, "records", subject=f"data/{name}"):
         if row["fate"] == "refused":
@@ -108,11 +110,11 @@ def told(lake: Lake, name: str, raw_files: set[str]) -> Counter[tuple[str, str]]
             if row["stage"] == "land":
                 found[row["rule"], row["_file"]] += 1
                 whole.add(row["_file"])
-    landed: set[str] = set()
-    for batch in lake.table("bronze", name).delta().to_pyarrow_dataset().scanner(columns=["_file"]).to_batches():
-        landed.update(batch.column(0).unique().to_pylist())
-    for file in raw_files - landed - whole:
-        found["landed before", file] += 1
+    files = lake.table("bronze", name).delta().to_pyarrow_table(columns=["_file", "_file_hash"])
+    landed = dict(row.values() for row in files.group_by(files.column_names).aggregate([]).to_pylist())
+    for file in raw_files - landed.keys() - whole:
+        if sha256((raw / file).read_bytes()).hexdigest() in landed.values():
+            found["landed before", file] += 1
     return found
 
 
@@ -155,8 +157,7 @@ def main(arguments: list[str]) -> int:
         seconds, total = time.monotonic() - started, cleaned.total()
         assert total.parsed == total.accepted + sum(total.refused.values()) + total.duplicates, name
         records += total.parsed
-        files = {str(p.relative_to(raw)) for p in (raw / name).rglob("*") if p.is_file()}
-        found = told(Lake.open(str(lake)), name, files)
+        found = told(Lake.open(str(lake)), name, raw)
         if data_set.contract.time and not data_set.clean.events:
             found += gaps(spark, raw, lake, data_set, days)
         result = compare(planted[name], found)
