@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -115,14 +116,18 @@ def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None
                 shown = (f"{value:.3g}", f"{theirs:.3g} ({naive.replace('_', ' ')})", f"{1 - value / theirs:.0%}")
                 models.add_row(name, steps, metric, *shown)
     console.print(models)
-    data = headed("data set", "parsed", "accepted", "refused", "duplicates", "planted dirt", title="What it cleaned")
+    data = headed("data set", "parsed", "accepted", "refused", "duplicates", "planted", title="What it cleaned")
+    said = []
     for name, cleaned in story.cleaned.items():
         total = cleaned.total()
-        planted = story.planted.get(name.removeprefix("data/"), {})
-        told = ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in planted.items() if n)
-        refused = ", ".join(f"{rule} {n}" for rule, n in total.refused.most_common()) or "0"
-        data.add_row(name, f"{total.parsed:,}", f"{total.accepted:,}", refused, str(total.duplicates), told)
+        planted = Counter(story.planted.get(name.removeprefix("data/"), {}))
+        numbers = (total.parsed, total.accepted, total.refused.total(), total.duplicates, planted.total())
+        data.add_row(name, *(f"{number:,}" for number in numbers))
+        said += [f"{name}, refused by rule: {_listed(total.refused)}"] if total.refused else []
+        said += [f"{name}, planted: {_listed(planted)}"] if planted.total() else []
     console.print(data)
+    for line in said:
+        console.print(line)
     for name, items in scored.results.items():
         item = items[-1]
         console.print(f"{name}: {item.rows} predictions for {item.entities} entities, made in the night of {item.day}")
@@ -136,3 +141,7 @@ def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None
     say(f"  events       {lake}/ops/runs, ops/lineage, ops/metrics, ops/promotions")
     say(f"  models       .venv/bin/mlflow ui --backend-store-uri sqlite:///{lake}/mlflow.db")
     say("  your system  docs/add-a-system.md")
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.most_common() if n)
