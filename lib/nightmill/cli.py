@@ -201,7 +201,7 @@ def simulate(
         chosen(targets or []), sized(sizes)  # before Spark takes its time to start
         work = Work(Configuration.load(conf, env, sets or (), raw), "simulate")
         folder = work.configuration.raw()
-        made = stage(work.spark, folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or ())
+        made = stage(work.spark(), folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or ())
         return Outcome({"simulate": made})
 
     _run(run, as_json, debug)

@@ -68,9 +68,8 @@ class Work:
         """The lake of the environment; only commands that begin with raw data may create it."""
         return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest"))
 
-    @cached_property
     def spark(self) -> SparkSession:
-        """The Spark session, started when a stage first needs it."""
+        """The Spark session, started by the first call."""
         return session(self.configuration.environment)
 
     @cached_property

@@ -76,7 +76,7 @@ def _make_room(folder: Path) -> None:
 def _simulate(configuration: Configuration, folder: Path) -> dict[str, dict[str, int]]:
     from nightmill.simulate import simulate
 
-    spark = Work(configuration, "simulate").spark
+    spark = Work(configuration, "simulate").spark()
     return simulate(spark, str((folder / "raw").resolve()), start=START, days=DAYS, only=SIMULATED).dirt
 
 

@@ -6,7 +6,6 @@ Silver and gold need no migration: they are made anew from bronze when their con
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from nightmill.clean import redate
 from nightmill.config import DataSet
@@ -14,9 +13,7 @@ from nightmill.ingest import renew
 from nightmill.lake.landed import outdated, unprotected
 from nightmill.lake.quarantine import forget_records, is_old, number_records
 from nightmill.lake.run import Step
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from nightmill.spark import Start
 
 
 @dataclass
@@ -28,7 +25,7 @@ class Migrated:
     """Table and what was done, as in `bronze/city/air: …`; empty where all was well."""
 
 
-def migrate(spark: SparkSession, step: Step, data_set: DataSet) -> Migrated:
+def migrate(start: Start, step: Step, data_set: DataSet) -> Migrated:
     """Brings bronze and quarantine up to date; a second time it finds nothing to do.
 
     Raises DataRefused where personal columns landed protected in another way than the contract asks for now.
@@ -42,8 +39,8 @@ def migrate(spark: SparkSession, step: Step, data_set: DataSet) -> Migrated:
         if unprotected(bronze, data_set):
             forgotten = forget_records(step, quarantine)
             result.done.append(f"{quarantine.label}: {forgotten} records and corrections are taken out")
-        elif moved := redate(spark, step, data_set):
+        elif moved := redate(start(), step, data_set):
             result.done.append(f"{quarantine.label}: {moved} corrections are put on their days")
-        renew(spark, step, data_set, bronze)
+        renew(start(), step, data_set, bronze)
         result.done.append(f"{bronze.label}: written anew, because {'; '.join(reasons)}")
     return result

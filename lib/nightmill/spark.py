@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -42,6 +42,10 @@ _DEFAULTS = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+
+
+Start = Callable[[], "SparkSession"]
+"""Starts Spark, or returns the session that there is: a stage that finds nothing to do needs none."""
 
 
 @cache

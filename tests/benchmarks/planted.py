@@ -144,7 +144,7 @@ def main(arguments: list[str]) -> int:
     only = given.only or list(DATA_SETS)
     days = [START + timedelta(days=n) for n in range(given.days)]
     begun = time.monotonic()
-    spark = Work(configuration, "simulate").spark
+    spark = Work(configuration, "simulate").spark()
     made = simulate(spark, str(raw.absolute()), start=START, days=given.days, sizes=sizes, only=only)
     simulated = time.monotonic() - begun
     planted = truth(raw, days)

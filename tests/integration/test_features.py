@@ -6,6 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from town import FIRST, Town, readings
 
+from nightmill import commands
+
 pytestmark = pytest.mark.usefixtures("spark")
 STAGES = ("land", "clean", "features")
 
@@ -63,6 +65,16 @@ def test_nothing_new_writes_nothing_and_a_forced_day_is_identical(town: Town) ->
     assert town.work("x").lake.table("gold", "town/speeds").version() == version
     town.stages("features", days=(days[1],))
     assert town.rows("gold") == before
+
+
+def test_where_nothing_is_new_spark_is_not_started(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = town.history(1)
+    town.stages(*STAGES, days=tuple(days))
+    monkeypatch.setattr(commands, "session", lambda _: pytest.fail("Spark was started"))
+    again = town.stages("land", days=tuple(days)) | town.stages("clean", "features")
+    assert again["land"].results["data/town/speeds"].records == 0
+    assert again["clean"].results["data/town/speeds"].days == {}
+    assert again["features"].results["town/speeds"].days == 0
 
 
 def test_a_changed_feature_makes_all_days_anew(town: Town) -> None:

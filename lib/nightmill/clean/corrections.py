@@ -23,6 +23,7 @@ from nightmill.lake.quarantine import correct_records, corrections, refused_reco
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake
 from nightmill.lake.writes import read
+from nightmill.spark import Start
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -150,10 +151,10 @@ def _days(
     return {row["record"]: row["day"] for row in found}
 
 
-def replay(spark: SparkSession, step: Step, data_set: DataSet, path: Path | None) -> set[date]:
+def replay(start: Start, step: Step, data_set: DataSet, path: Path | None) -> set[date]:
     """The days whose refused records are judged again, after the corrections of a file were noted."""
     if path is not None:
-        noted = note_corrections(spark, step, data_set, path)
+        noted = note_corrections(start(), step, data_set, path)
         log.info("%s: %d records are corrected", data_set.name, noted)
     return {row["day"] for row in refused_records(step.lake, data_set.name)}
 

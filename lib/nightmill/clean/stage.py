@@ -32,7 +32,7 @@ from nightmill.lake.quarantine import SCHEMA, corrections
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 from nightmill.lake.writes import days_condition, partition_by_day, read, replace
-from nightmill.spark import held
+from nightmill.spark import Start, held
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -85,7 +85,7 @@ class Replay:
     """File of refused records that a person has edited."""
 
 
-def clean(spark: SparkSession, step: Step, data_set: DataSet, days: set[date], again: Replay | None = None) -> Cleaned:
+def clean(start: Start, step: Step, data_set: DataSet, days: set[date], again: Replay | None = None) -> Cleaned:
     """Makes the given days anew, and every day that bronze changed since silver was last made.
 
     Raises DataRefused for days in which too many records are refused; the other days are written all the same.
@@ -96,7 +96,7 @@ def clean(spark: SparkSession, step: Step, data_set: DataSet, days: set[date], a
     require_current(bronze, data_set)
     masters = {rule.master: step.read(lake.table("silver", rule.master)) for rule in _known(data_set)}
     if again is not None:
-        days = days | replay(spark, step, data_set, again.corrections)
+        days = days | replay(start, step, data_set, again.corrections)
     fixes = corrections(lake, data_set.name)
     stale = stale_days(lake, data_set, version, masters, fixes)
     wanted = None if stale is None else stale | days
@@ -106,6 +106,7 @@ def clean(spark: SparkSession, step: Step, data_set: DataSet, days: set[date], a
         return result
     if wanted is not None and whole_series(data_set) and _looks_along_time(data_set):
         wanted = None
+    spark = start()
     rows = read(spark, bronze, version)
     if wanted is not None:
         moved = {row["was_day"] for row in fixes if row["day"] in wanted}

@@ -19,9 +19,10 @@ from nightmill.features.target import add_target, extra_names
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Table
 from nightmill.lake.writes import days_condition, partition_by_day, read, replace
+from nightmill.spark import Start
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,7 @@ class Engineered:
     version: int | None
 
 
-def engineer(
-    spark: SparkSession, step: Step, use_case: UseCase, data_sets: dict[str, DataSet], days: set[date]
-) -> Engineered:
+def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, DataSet], days: set[date]) -> Engineered:
     """Makes the given days of gold anew, and every day that its inputs changed since gold was last made."""
     tables = {name: step.lake.table("silver", data_set.name) for name, data_set in data_sets.items()}
     versions = {name: step.read(table) for name, table in tables.items()}
@@ -57,6 +56,7 @@ def engineer(
     if wanted is not None and not wanted:
         log.info("%s: gold is up to date", use_case.name)
         return Engineered(use_case.name, 0, 0, names, gold.version())
+    spark = start()
     frames = {name: read(spark, table, versions[name]) for name, table in tables.items()}
     condition = None if wanted is None else days_condition(wanted)
     inputs = Inputs(use_case, data_sets, frames, condition or "true")

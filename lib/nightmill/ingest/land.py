@@ -29,6 +29,7 @@ from nightmill.lake.quarantine import refuse_files, release_files
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Table
 from nightmill.lake.writes import partition_by_day, quoted, read, replace
+from nightmill.spark import Start
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -57,13 +58,18 @@ class Landed:
 class _Work:
     """One landing: what it is of, and what is there already."""
 
-    spark: SparkSession
+    start: Start
     step: Step
     data_set: DataSet
     raw: str
     bronze: Table
     known: dict[str, str]
     """Files in bronze, with the hash of their content."""
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """Started where there is something to land."""
+        return self.start()
 
     @cached_property
     def types(self) -> Types:
@@ -91,7 +97,7 @@ class _Drop:
         return [file for group in self.groups.values() for file in group]
 
 
-def land(spark: SparkSession, step: Step, data_set: DataSet, raw: str, days: list[date]) -> Landed:
+def land(start: Start, step: Step, data_set: DataSet, raw: str, days: list[date]) -> Landed:
     """Lands the drops of these days; files that landed before are skipped, a known name with new content replaces.
 
     Raises DataRefused where there is no drop, or where no file of it can be read.
@@ -99,7 +105,7 @@ def land(spark: SparkSession, step: Step, data_set: DataSet, raw: str, days: lis
     require_key(data_set)
     bronze = step.lake.table("bronze", data_set.name)
     require_current(bronze, data_set)
-    work = _Work(spark, step, data_set, raw, bronze, landed_files(step, bronze))
+    work = _Work(start, step, data_set, raw, bronze, landed_files(step, bronze))
     result = Landed(data_set.name, days, version=bronze.version())
     with ExitStack() as held:
         drop = _pulled(work, days, held) if data_set.source.is_pulled else _found(work, days)

@@ -23,6 +23,7 @@ from nightmill.lake.tables import Lake, Table
 from nightmill.models.bundle import Bundle
 from nightmill.score.table import Part, replace_day
 from nightmill.score.task import Assignment, score_slices
+from nightmill.spark import Start
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,9 +46,7 @@ class Scored:
     version: int
 
 
-def score(
-    spark: SparkSession, step: Step, use_case: UseCase, time: Time, registry: Registry, day: date | None
-) -> Scored:
+def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Registry, day: date | None) -> Scored:
     """Predicts for one local day (the last one of gold without it) and replaces exactly that day.
 
     Raises WorkFailed where there is no champion, DataRefused where gold has no row of that day.
@@ -60,11 +59,11 @@ def score(
     day = day or max(gold_table.days(gold_version), default=None)
     if day is None:
         raise DataRefused(f"{use_case.name}: gold is empty", where=gold_table.uri, fix="run `nightmill features` first")
-    start, end = _bounds(day, time)
+    begin, end = _bounds(day, time)
     reach = round((bundle.shape.lookback - 1) * time.every.total_seconds() * 1_000_000)
-    gold = _pinned(gold_table, gold_version, start - reach, end)
+    gold = _pinned(gold_table, gold_version, begin - reach, end)
     index = build_index(gold, time.every) if gold.files else None
-    samples = _origins(index, bundle, use_case, start - reach, start, end) if index else None
+    samples = _origins(index, bundle, use_case, begin - reach, begin, end) if index else None
     if index is None or samples is None or samples.count == 0:
         raise DataRefused(
             f"{use_case.name}: no entity has the {bundle.shape.lookback} rows that the model needs on {day}",
@@ -87,7 +86,7 @@ def score(
         model_version=champion,
         hindsight=hindsight,
     )
-    parts = _distribute(spark, assignment, slices(samples, SAMPLES_PER_SLICE))
+    parts = _distribute(start(), assignment, slices(samples, SAMPLES_PER_SLICE))
     note = step.note(model_version=champion, scored_at=scored_at, day=day)
     version = replace_day(predictions, day, parts, note, step.lease)
     step.wrote(predictions, version)
