@@ -31,6 +31,10 @@ _DEFAULTS = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # every encoding that Java has
+    "spark.sql.legacy.javaCharsets": "true",
+    # pandas writes times in nanoseconds, for which Spark has no type
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
     # longer methods are never compiled by the JVM: a contract of many columns is evaluated in parts instead
     "spark.sql.codegen.hugeMethodLimit": "8000",
     # what one filter says of dozens of renamed columns has more variants than a planner can list

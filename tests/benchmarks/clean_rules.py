@@ -148,9 +148,7 @@ def _by_hand_along_time(rows: DataFrame) -> DataFrame:
     before, after = F.lag("occupancy").over(order), F.lead("occupancy").over(order)
     spike = (F.abs(F.col("occupancy") - before) > 0.6) & (F.abs(F.col("occupancy") - after) > 0.6)
     last, following = F.lag("total").over(order), F.lead("total").over(order)
-    falls = ((F.col("total") < last) & (following.isNull() | (following >= last))) | (
-        (F.col("total") > following) & (last.isNull() | (last <= following))
-    )
+    falls = ((F.col("total") < last) & (following >= last)) | ((F.col("total") > following) & (last <= following))
     rows = rows.withColumn("new", F.coalesce((F.lag("speed").over(order) != F.col("speed")).cast("int"), F.lit(1)))
     rows = rows.withColumn("run", F.sum("new").over(order))
     run = Window.partitionBy("detector", "day", "run")
@@ -201,8 +199,8 @@ def in_duckdb(lake: Path, out: Path, day: tuple[date, date]) -> None:
       CASE WHEN epoch(max(ts) OVER r) - epoch(min(ts) OVER r) < 7200 THEN speed END AS speed,
       CASE WHEN NOT coalesce(abs(occupancy - ob) > 0.6 AND abs(occupancy - oa) > 0.6, false) THEN occupancy END
         AS occupancy,
-      CASE WHEN NOT (coalesce(total < tb AND (ta IS NULL OR ta >= tb), false)
-        OR coalesce(total > ta AND (tb IS NULL OR tb <= ta), false)) THEN total END AS total
+      CASE WHEN NOT (coalesce(total < tb AND ta >= tb, false)
+        OR coalesce(total > ta AND tb <= ta, false)) THEN total END AS total
     FROM runs WINDOW r AS (PARTITION BY detector, day, run)"""
     connection = duckdb.connect()
     connection.execute(f"SET threads = {psutil.cpu_count() or 1}")

@@ -116,6 +116,8 @@ def test_a_day_with_too_many_refused_records_is_refused_whole_and_the_others_are
     assert "type: speed is not of type float: 'fast'" in raised.value.what
     assert {r["day"] for r in town.rows("silver")} == {FIRST}
     assert len([r for r in town.rows("quarantine") if r["day"] == NEXT]) == 144, "what was refused can be looked at"
+    fates = [(r["fate"], r["rule"], r["records"]) for r in events(town.work("x").lake, "records", day=NEXT)]
+    assert sorted(fates) == [("parsed", "", 144), ("refused", "type", 144)]
     town.drop(NEXT, readings(NEXT))
     assert set(_clean(town, landing=(NEXT,)).days) == {NEXT}
     assert {r["day"] for r in town.rows("silver")} == {FIRST, NEXT}
@@ -195,10 +197,10 @@ def test_counts_by_file_day_and_rule_are_told_to_ops(town: Town) -> None:
     assert told == {(*at, "parsed", "", 145), (*at, "accepted", "", 144), (*at, "refused", "type", 1)}
 
 
-def _replayed(town: Town, path: Path) -> Cleaned:
+def _replayed(town: Town, path: Path, sets: tuple[str, ...] = ()) -> Cleaned:
     from nightmill.commands import clean
 
-    work = town.work("clean")
+    work = town.work("clean", sets=sets)
     work.replay, work.corrections = True, path
     outcome = clean(work, ["data/town/speeds"])
     for error in outcome.failures.values():
@@ -271,18 +273,76 @@ def test_corrections_stay_when_the_day_is_made_anew_and_fall_with_their_file(tow
     assert len([r for r in town.rows("quarantine") if r["stage"] == "clean"]) == 1
 
 
+def test_a_record_is_corrected_as_often_as_it_takes_and_keeps_its_number_and_original(
+    town: Town, tmp_path: Path
+) -> None:
+    path = tmp_path / "refused.csv"
+    town.drop(FIRST, [*readings(FIRST), "d,2026-03-02 10:00:00,999"])
+    _clean(town)
+    (number,) = {row["record"] for row in _refused(town, path)}
+    for speed, accepted in (("888", 144), ("50", 145), ("60", 145)):
+        (row,) = _refused(town, path)
+        assert row["record"] == number
+        _edited(path, [row | {"speed": speed}])
+        assert _replayed(town, path).total().accepted == accepted
+        kept = [r for r in town.rows("quarantine") if r["stage"] == "clean"]
+        assert all('"999"' in r["original"] and r["record"] == number for r in kept) and len(kept) == 145 - accepted
+    assert [r["speed"] for r in town.rows("silver") if r["detector"] == "d"] == [60.0]
+    (row,) = _refused(town, path)
+    assert (row["rule"], row["speed"]) == ("corrected", "60")
+    _edited(path, [row | dict.fromkeys(("detector", "ts", "speed"), "")])
+    assert _replayed(town, path).total().accepted == 144, "what is emptied is taken back"
+    assert [row["speed"] for row in _refused(town, path)] == ["999"]
+
+
+def test_what_is_not_edited_stays_as_it_is(town: Town, tmp_path: Path) -> None:
+    sets = (
+        'source={format: json, path: "${raw}/speeds/{day}/*.json"}',
+        "contract.columns.ok={type: bool}",
+        "contract.columns.note={type: text}",
+    )
+    folder, path = town.raw / "speeds" / str(FIRST), tmp_path / "refused.csv"
+    folder.mkdir(parents=True)
+    record = '{"detector": "d", "ts": "2026-03-02 1%d:00:00", "speed": 999, "ok": true, "note": ""}'
+    (folder / "a.json").write_text("\n".join(record % n for n in range(3)))
+    _clean(town, sets=(*sets, "clean.max_refused=1.0"))
+    rows = _refused(town, path)
+    sets = (*sets, "clean.max_refused=1.0")
+    assert _replayed(town, path, sets).total().accepted == 0 and not _corrections(town)
+    path.write_text(f"record;speed\n{rows[0]['record']};50\n;\n")
+    assert _replayed(town, path, sets).total().accepted == 1
+    assert len(_corrections(town)) == 1
+    (row,) = town.rows("silver")
+    assert (row["speed"], row["ok"], row["note"]) == (50.0, True, None)
+
+
+def _corrections(town: Town) -> list[object]:
+    return [row for row in town.rows("quarantine") if row["stage"] == "corrected"]
+
+
+def test_what_a_person_wrote_wins_over_the_same_key_of_its_file(town: Town, tmp_path: Path) -> None:
+    path = tmp_path / "refused.csv"
+    town.drop(FIRST, [*readings(FIRST), "a,2026-03-02 10:00:01,999"])
+    _clean(town)
+    (row,) = _refused(town, path)
+    _edited(path, [row | {"ts": "2026-03-02 10:00:00", "speed": "1"}])
+    assert _replayed(town, path).total().duplicates == 1
+    assert 1.0 in [r["speed"] for r in town.rows("silver")]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("record,speed\nffff,7\n", "record ffff is not in quarantine"),
+        ("record,speed\nffff,7\n", "record ffff is neither refused nor corrected"),
         ("speed\n7\n", "has no column 'record'"),
         ("record,velocity\nffff,7\n", "has column 'velocity', which bronze lacks"),
+        ("record,speed\n{0},7\n{0},8\n", "stands twice, first in line 2"),
     ],
 )
 def test_a_file_of_corrections_that_does_not_fit_is_refused(town: Town, tmp_path: Path, text: str, told: str) -> None:
     town.drop(FIRST, [*readings(FIRST), "d,2026-03-02 10:00:00,fast"])
     _clean(town)
     path = tmp_path / "refused.csv"
-    path.write_text(text)
+    path.write_text(text.format(_refused(town, path)[0]["record"]))
     with pytest.raises(DataRefused, match=told):
         _replayed(town, path)

@@ -203,6 +203,6 @@ def _spike(values: list[Any], place: int, by: float) -> bool:
 
 def _falls(values: list[Any], place: int) -> bool:
     (before, after), value = _around(values, place), values[place]
-    dip = before is not None and value < before and (after is None or after >= before)
-    peak = after is not None and value > after and (before is None or before <= after)
-    return dip or peak
+    if None in (before, after):
+        return False
+    return bool(value < before <= after or value > after >= before)

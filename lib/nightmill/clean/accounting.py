@@ -76,10 +76,10 @@ class Account:
             days.setdefault(day, Counts()).add(counts)
         return days
 
-    def parsed(self, bronze: DataFrame, per_record: int) -> None:
-        """Counts raw records; each of a wide file is as many as it has entities."""
-        for row in bronze.groupBy(F.col("_record_day").alias("day"), "_file").count().collect():
-            self.of(row["day"], row["_file"]).parsed += row["count"] * per_record
+    def parsed(self, raw: DataFrame) -> None:
+        """Counts raw records; each of a wide file is as many as it has values."""
+        for row in raw.groupBy(F.col("_record_day").alias("day"), "_file").count().collect():
+            self.of(row["day"], row["_file"]).parsed += row["count"]
 
     def judged(self, rows: DataFrame, reasons: list[Reason]) -> None:
         """Counts records without their duplicates: refused by rules, or accepted, maybe with changed values."""
@@ -116,8 +116,10 @@ class Account:
             rest = counts.parsed - counts.accepted - sum(counts.refused.values())
             if day not in refused_days:
                 counts.duplicates = rest
-            elif rest:
-                counts.refused[WHOLE_DAY] += rest
+            elif rest + counts.accepted:
+                counts.refused[WHOLE_DAY] += rest + counts.accepted
+                counts.accepted = 0
+                counts.changed.clear()
 
     def events(self) -> list[dict[str, Any]]:
         """Rows of ops.records: the number of records by day, file, fate and rule."""

@@ -11,17 +11,18 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from nightmill.clean.records import Judge, melted
+from nightmill.clean.records import ORIGINAL, Judge, melted
 from nightmill.config import DataSet
 from nightmill.config.source import is_raw
-from nightmill.errors import DataRefused
+from nightmill.errors import ConfigError, DataRefused
 from nightmill.lake.contract import record_day
-from nightmill.lake.quarantine import correct_records, corrections, refused_records
+from nightmill.lake.quarantine import correct_records, corrections, forget_corrections, refused_records
 from nightmill.lake.run import Step
-from nightmill.lake.tables import Lake
+from nightmill.lake.tables import Lake, Table
 from nightmill.lake.writes import read
 from nightmill.spark import Start
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
-TOLD = ("record", "day", "file", "rule", "reason")
+TOLD = ("record", "day", "file", "rule", "reason", "original")
 """Columns of a file of refused records that are there to be read; the raw columns after them are there to be edited."""
+CORRECTED = "corrected"
+"""What stands for a rule where a corrected record was accepted."""
 
 
 def record_number(file_hash: Expression, original: Expression) -> Expression:
@@ -56,6 +59,7 @@ def corrected(spark: SparkSession, judge: Judge, raw: DataFrame, rows: list[dict
     joined = raw.withColumn("_record", number).join(F.broadcast(fixes), "_record", "left")
     joined = joined.withColumn("_fixed", F.from_json("_fix", StructType(own)))
     is_fixed = F.col("_fix").isNotNull()
+    joined = joined.withColumn(ORIGINAL, F.when(is_fixed, judge.original()))
     values = {f.name: F.when(is_fixed, F.col("_fixed").getField(f.name)).otherwise(F.col(f"`{f.name}`")) for f in own}
     values["_corrupt"] = F.when(~is_fixed, F.col("_corrupt"))
     values["_record_day"] = F.when(is_fixed, F.col("_fixed_day")).otherwise(F.col("_record_day"))
@@ -63,62 +67,117 @@ def corrected(spark: SparkSession, judge: Judge, raw: DataFrame, rows: list[dict
 
 
 def write_refused(lake: Lake, data_set: DataSet, path: Path) -> int:
-    """Writes the refused records of a data set as csv, one column per raw column; returns how many."""
-    rows = refused_records(lake, data_set.name)
-    originals = [_fields(row["original"]) for row in rows]
+    """Writes refused and corrected records of a data set as csv, one column per raw column; returns how many."""
+    rows = list(_editable(lake, data_set.name).values())
     bronze = lake.table("bronze", data_set.name).delta().schema().to_arrow().names
     columns = [name for name in bronze if is_raw(name)]
-    columns += sorted({name for fields in originals for name in fields} - set(columns))
+    columns += sorted({name for row in rows for name in row["fields"]} - set(columns))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*TOLD, *columns])
-        for row, fields in zip(rows, originals):
-            told = (row.get("record"), row["day"], row["_file"], row["rule"], row["reason"])
-            writer.writerow([*told, *(fields.get(name, "") for name in columns)])
+        for row in rows:
+            told = (row["record"], row["day"], row["_file"], row["rule"], row["reason"])
+            original = "" if row["fields"] else row["original"]  # of others the columns say it
+            writer.writerow([*told, original, *(_cell(row["fields"].get(name)) for name in columns)])
     return len(rows)
+
+
+def _editable(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
+    """Number -> a record that is refused or was corrected, with its fields as they are now."""
+    fixes = {str(row["record"]): row for row in corrections(lake, name)}
+    refused = {str(row["record"]): row for row in refused_records(lake, name)}
+    there = _file_hashes(lake.table("bronze", name), {row["_file"] for row in fixes.values()})
+    accepted = {
+        number: row | {"rule": CORRECTED, "reason": "accepted with its correction"}
+        for number, row in fixes.items()
+        if number not in refused and row["_file_hash"] in there  # else its file speaks for itself
+    }
+    return {
+        number: row
+        | {"fields": _fields(fixes.get(number, row)["original"]), "was_day": fixes.get(number, {}).get("was_day")}
+        for number, row in (refused | accepted).items()
+    }
+
+
+def _file_hashes(bronze: Table, files: set[str]) -> set[str]:
+    if not files:
+        return set()
+    named = pc.field("_file").isin(sorted(files))
+    rows = bronze.delta().to_pyarrow_dataset().scanner(columns=["_file_hash"], filter=named).to_table()
+    return set(rows["_file_hash"].unique().to_pylist())
 
 
 def note_corrections(spark: SparkSession, step: Step, data_set: DataSet, path: Path) -> int:
-    """Puts the edited ones of refused records into quarantine as corrections; returns how many are new.
+    """Puts what was edited into quarantine as corrections; returns how many lines changed something.
 
-    Raises DataRefused for a file of another shape, and for records that are not in quarantine.
+    A line whose raw columns are all emptied takes its correction back. Raises DataRefused for a file of another shape,
+    for values that their column cannot hold, and for records that are neither refused nor corrected.
     """
     raw = melted(data_set, read(spark, step.lake.table("bronze", data_set.name)).limit(0)).schema
-    known = {field.name: field for field in raw if is_raw(field.name)}
-    lines = _lines(data_set, path, known)
-    held = {str(row["record"]): row for row in refused_records(step.lake, data_set.name)}
-    rows = []
-    for number, line in enumerate(lines, start=2):
+    known = {field.name: field.dataType.simpleString() for field in raw if is_raw(field.name)}
+    held, fixes = _editable(step.lake, data_set.name), {row["record"] for row in corrections(step.lake, data_set.name)}
+    rows, back = [], []
+    for where, line in _lines(data_set, path, known).items():
         row = held.get(line["record"])
         if row is None:
-            where, fix = f"{path}:{number}", "write the file anew: what was accepted meanwhile is no longer in it"
-            raise DataRefused(f"record {line['record']} is not in quarantine", where=where, fix=fix)
-        edited = {n: _typed(text, known[n].dataType.simpleString()) for n, text in line.items() if n in known and text}
-        if edited != _fields(row["original"]):
+            fix = "write the file anew: the record's file has been corrected or migrated since"
+            raise DataRefused(f"record {line['record']} is neither refused nor corrected", where=where, fix=fix)
+        cells = {name: text for name, text in line.items() if name in known}
+        if not any(cells.values()):
+            back += [row["record"]] if row["record"] in fixes else []
+            continue
+        was = row["fields"]
+        edits = {n: _typed(n, text, known[n], where) for n, text in cells.items() if text != _cell(was.get(n))}
+        if edits:
             kept = {name: row[name] for name in ("_file", "_file_hash", "_drop_day", "record")}
-            rows.append(kept | {"original": json.dumps(edited, ensure_ascii=False), "was_day": row["day"]})
+            text = json.dumps({n: value for n, value in (was | edits).items() if value is not None}, ensure_ascii=False)
+            rows.append(kept | {"original": text, "was_day": row["was_day"] or row["day"]})
     if rows:
         days = _days(spark, data_set, raw, rows)
         correct_records(step, data_set.name, [row | {"day": days[row["record"]]} for row in rows])
-    return len(rows)
+    if back:
+        forget_corrections(step, data_set.name, back)
+    return len(rows) + len(back)
 
 
-def _lines(data_set: DataSet, path: Path, known: Collection[str]) -> list[dict[str, str]]:
-    """The lines of a file of corrections, by column."""
+def _lines(data_set: DataSet, path: Path, known: Collection[str]) -> dict[str, dict[str, str]]:
+    """Place of each line of a file of corrections -> its cells by column; lines without a record are left out."""
+    fix = (
+        f"write it with `nightmill show data/{data_set.name} --refused FILE.csv`, edit it, and save it as csv in UTF-8"
+    )
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names, lines = list(reader.fieldnames or []), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        fix = f"write it with `nightmill show data/{data_set.name} --refused {path}`, and edit it"
+        text = path.read_text(encoding="utf-8-sig")
+        head = text.split("\n", 1)[0]
+        reader = csv.DictReader(
+            text.splitlines(keepends=True), delimiter=";" if ";" in head and "," not in head else ","
+        )
+        names, lines = list(reader.fieldnames or []), [(reader.line_num, line) for line in reader]
+    except OSError as error:
+        raise ConfigError(
+            f"the file of corrections cannot be read: {error.strerror}", where=str(path), fix="check --corrections PATH"
+        ) from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataRefused(f"the file of corrections cannot be read: {error}", where=str(path), fix=fix) from None
     strange = sorted(set(names) - set(TOLD) - set(known))
     if strange or "record" not in names:
         what = f"has column '{strange[0]}', which bronze lacks" if strange else "has no column 'record'"
-        fix = "keep the columns as they were written"
         raise DataRefused(f"the file of corrections {what}", where=str(path), fix=fix)
-    return lines
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for number, line in lines:
+        cells = {name: text or "" for name, text in line.items() if name is not None}
+        if not any(cells.values()):
+            continue
+        where = f"{path}:{number}"
+        if line["record"] in found:
+            other = found[line["record"]][0].rpartition(":")[2]
+            raise DataRefused(
+                f"record {line['record']} stands twice, first in line {other}",
+                where=where,
+                fix="leave one of the lines",
+            )
+        found[line["record"]] = where, cells
+    return dict(found.values())
 
 
 def redate(spark: SparkSession, step: Step, data_set: DataSet) -> int:
@@ -154,9 +213,14 @@ def _days(
 def replay(start: Start, step: Step, data_set: DataSet, path: Path | None) -> set[date]:
     """The days whose refused records are judged again, after the corrections of a file were noted."""
     if path is not None:
-        noted = note_corrections(start(), step, data_set, path)
-        log.info("%s: %d records are corrected", data_set.name, noted)
+        changed = note_corrections(start(), step, data_set, path)
+        log.info("%s: %d records are corrected", data_set.name, changed)
     return {row["day"] for row in refused_records(step.lake, data_set.name)}
+
+
+def days_of(rows: list[dict[str, Any]]) -> set[date]:
+    """The days that corrections take records from and put them on."""
+    return {row[day] for row in rows for day in ("day", "was_day") if row[day]}
 
 
 def _fields(original: str | None) -> dict[str, Any]:
@@ -168,11 +232,26 @@ def _fields(original: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _typed(text: str, kind: str) -> Any:
-    """A cell of csv as JSON has it."""
-    if kind in ("bigint", "double", "boolean"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+def _cell(value: Any) -> str:
+    """A field as its cell of csv shows it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _typed(name: str, text: str, kind: str, where: str) -> Any:
+    """An edited cell as JSON has it; None where it was emptied."""
+    if not text:
+        return None
+    if kind not in ("bigint", "double", "boolean"):
+        return text
+    try:
+        value = json.loads(text.lower() if kind == "boolean" else text)
+    except ValueError:
+        value = None
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    fits = {"bigint": whole, "double": whole or isinstance(value, float), "boolean": isinstance(value, bool)}
+    if not fits[kind]:
+        what = {"bigint": "a whole number", "double": "a number, as 1.5", "boolean": "true or false"}[kind]
+        raise DataRefused(f"{name} cannot be '{text}'", where=where, fix=f"write {what}")
+    return value

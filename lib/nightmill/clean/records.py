@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 from nightmill.config import Column, DataSet
 from nightmill.config.cleaning import SEQUENCE, AnyRule, Known, Matches, OneOf, Range, Related
 from nightmill.config.contract import conversion
-from nightmill.config.source import is_raw
+from nightmill.config.source import is_raw, landed_name
+from nightmill.errors import ConfigError
 from nightmill.lake.contract import TIMELESS, after_drop, present, raw_value, shown_time, utc_time
 from nightmill.lake.writes import quoted
 
@@ -24,6 +25,8 @@ BROKEN = "_broken"
 TOLD = "_told"
 SERIES = "_series"
 _GROUPS = 1024
+ORIGINAL = "_original"
+"""What a corrected record was; null for all others, and absent where nothing is corrected."""
 CHANGED = "_changed"
 """What rules changed in a record, as in `speed stuck; flow range`; null if nothing."""
 
@@ -75,7 +78,9 @@ def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
         f"'{position}' AS `{wide.position or '_position'}`)"
         for position, name in enumerate(values, start=1)
     )
-    melted_rows = bronze.select(*kept, F.explode(F.expr(f"array({cells})")).alias("_cell"))
+    # an empty cell is no record: its file may not even have the column
+    told = F.expr(f"filter(array({cells}), _one -> _one.`{wide.value}` IS NOT NULL OR _corrupt IS NOT NULL)")
+    melted_rows = bronze.select(*kept, F.explode(told).alias("_cell"))
     return melted_rows.select(*kept, "_cell.*").drop("_position")
 
 
@@ -125,10 +130,15 @@ class Judge:
         data_set, refused = self.data_set, F.col(BROKEN).isNotNull()
         line = data_set.source.row_number or ("line" if data_set.source.parser and "line" in self.columns else None)
         number = F.col(f"`{line}`").cast("bigint") if line else F.lit(None).cast("bigint")
+        original = self.original()
+        if ORIGINAL in judged.columns:
+            original = F.coalesce(F.col(ORIGINAL), original)
+            # what a person wrote comes after all that its file says
+            number = F.when(F.col(ORIGINAL).isNotNull(), F.lit(2**62)).otherwise(number)
         # A lambda is evaluated for the records that have the one element, and not compiled: dozens of texts would make
         # the code of all other columns too long for the JVM.
         reason = F.get(F.transform(F.when(refused, F.array(F.lit(0))), lambda _: self._reason()), F.lit(0))
-        told = F.struct(reason.alias("reason"), self.original().alias("original"), "_file_hash")
+        told = F.struct(reason.alias("reason"), original.alias("original"), "_file_hash")
         # a step of its own, because in a lambda a name means the new column of that name, and not the raw one
         rows = judged.withColumn(TOLD, told if self.along_time else F.when(refused, told))
         return rows.select(
@@ -214,7 +224,12 @@ class Judge:
             size = F.length(value).cast("string")
             self._refuse("shape", wrong, F.concat(F.lit(f"{name} is not {column.bytes} bytes but "), size))
         elif column.type != "text":
-            unread = value.isNull() & present(self.data_set, text).isNotNull()
+            # what was read and means a missing value is not unread
+            unread = (
+                value.isNull()
+                & present(self.data_set, text).isNotNull()
+                & _cast(self.data_set, name, self.columns).isNull()
+            )
             self._refuse("type", unread, _told(f"{name} is not of type {column.type}", text))
         if column.required:
             self._refuse("required", value.isNull(), F.lit(f"{name} is missing"))
@@ -236,8 +251,9 @@ class Judge:
         empty = F.lit(None).cast(_SPARK_TYPES[self.data_set.contract.column(name).type])
         moved = empty
         if isinstance(rule, Range) and rule.then == "clip":
-            low, high = (F.lit(bound).cast("double") for bound in rule.between)
-            moved = F.greatest(low, F.least(high, value))
+            kind = _SPARK_TYPES[self.data_set.contract.column(name).type]
+            low, high = rule.between if kind == "double" else (math.ceil(rule.between[0]), math.floor(rule.between[1]))
+            moved = F.greatest(F.lit(low).cast(kind), F.least(F.lit(high).cast(kind), value))
         self.values[name] = F.when(broken, moved).otherwise(value)
         self._effects.append(F.when(broken, f"{name} {label}"))
 
@@ -270,7 +286,14 @@ def _cast(data_set: DataSet, name: str, columns: list[str]) -> Expression:
     raw = raw_value(data_set, data_set.contract.raw(name), columns)
     if kind == "array":
         return raw.cast("binary")
-    return F.trim(raw.cast("string")) if kind == "text" else raw.try_cast(_SPARK_TYPES[kind])
+    if kind == "text":
+        return F.trim(raw.cast("string"))
+    value = raw.try_cast(_SPARK_TYPES[kind])
+    if kind != "float":
+        return value
+    # Java's letters for float and double are no digits, and what is beyond all numbers is none
+    typed = F.typeof(raw).isin("string") & F.lower(F.right(F.rtrim(raw.cast("string")), F.lit(1))).isin("f", "d")
+    return F.when(~typed & (F.abs(value) != math.inf), value)
 
 
 def _typed(data_set: DataSet, name: str) -> Expression:
@@ -287,7 +310,8 @@ def _typed(data_set: DataSet, name: str) -> Expression:
     value = F.when(~none, value)
     if column.from_unit:
         factor, offset = conversion(column.from_unit, column.unit)
-        value = value * F.lit(factor) + F.lit(offset) if offset else value * F.lit(factor)
+        # neither factor nor offset is exact: a billionth is below what any sensor tells
+        value = F.round(value * F.lit(factor) + F.lit(offset), 9) if offset else value * F.lit(factor)
     return value
 
 
@@ -304,7 +328,10 @@ def _identity(data_set: DataSet, own: list[str]) -> list[Expression]:
     events = data_set.clean.events
     if events is None:
         return []
-    named = events.identity or own
+    named = [landed_name(name) for name in events.identity or own]
+    if strange := sorted(set(named) - set(own)):
+        what = f"{data_set.name}: clean.events.identity names '{strange[0]}', which the records lack"
+        raise ConfigError(what, where=f"conf/data/{data_set.name}.yaml", fix=f"they have {', '.join(own)}")
     return [F.xxhash64(*[F.col(f"`{name}`") for name in named]).alias("_identity")]
 
 

@@ -117,10 +117,13 @@ def _leaves_both(value: Expression, order: WindowSpec, by: float) -> Expression:
 
 
 def _falls(value: Expression, order: WindowSpec) -> Expression:
-    """A dip below what comes before and after, or a peak above both; a fall that stays is none."""
+    """A dip below what comes before and after, or a peak above both; a fall that stays is none.
+
+    The first and the last record of a day have a neighbour on one side only, which convicts nobody.
+    """
     before, after = F.lag(value).over(order), F.lead(value).over(order)
-    dip = (value < before) & (after.isNull() | (after >= before))
-    peak = (value > after) & (before.isNull() | (before <= after))
+    dip = (value < before) & (after >= before)
+    peak = (value > after) & (before <= after)
     return F.coalesce(dip, F.lit(False)) | F.coalesce(peak, F.lit(False))
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from nightmill.clean.accounting import WHOLE_DAY, Account, Counts
-from nightmill.clean.corrections import corrected, corrections_digest, record_number, replay
+from nightmill.clean.corrections import corrected, corrections_digest, days_of, record_number, replay
 from nightmill.clean.filters import filtered
 from nightmill.clean.gaps import FILLED, filled
 from nightmill.clean.records import BROKEN, CHANGED, TOLD, Judge, Masters, melted, whole_series
@@ -111,17 +111,14 @@ def clean(start: Start, step: Step, data_set: DataSet, days: set[date], again: R
     if wanted is not None:
         moved = {row["was_day"] for row in fixes if row["day"] in wanted}
         rows = rows.where(days_condition(wanted | moved, "_record_day"))
-    raw, per_record = melted(data_set, rows), 1
+    raw = melted(data_set, rows)
     judge = Judge(data_set, raw.columns, _masters(spark, lake, data_set, masters))
     if fixes:
         raw = corrected(spark, judge, raw, fixes)
         raw = raw if wanted is None else raw.where(days_condition(wanted, "_record_day"))
-        counted_rows = raw
-    else:
-        counted_rows, per_record = rows, _entities(rows, raw)
     work = _Work(spark, step, data_set, wanted, judge, fixes)
     with translated(bronze.uri), held(_records(work, raw)) as records:
-        work.account.parsed(counted_rows, per_record)
+        work.account.parsed(raw)
         work.account.judged(records, judge.reasons)
         _quarantine(work, records.where(F.col(BROKEN).isNotNull()))
         limit = data_set.clean.max_refused
@@ -153,18 +150,42 @@ def stale_days(
     if changed is None:
         return None
     stale = changed | {date.fromisoformat(day) for day in note.get("refused_days", [])}
-    if fixes and note.get("corrections") != corrections_digest(fixes):
-        stale |= {row[day] for row in fixes for day in ("day", "was_day")}
-    if any(note["inputs"].get(lake.table("silver", name).label) != known for name, known in masters.items()):
-        stale |= _days_of_unknown(lake.table("quarantine", data_set.name))
-    return stale
+    if note.get("corrections", corrections_digest([])) != corrections_digest(fixes):
+        stale |= days_of(fixes) | {date.fromisoformat(day) for day in note.get("corrected_days", [])}
+    unknown = _days_of_unknown(lake, data_set, note, masters)
+    return None if unknown is None else stale | unknown
 
 
-def _days_of_unknown(quarantine: Table) -> set[date]:
-    if not quarantine.exists():
-        return set()
-    found = quarantine.delta().to_pyarrow_table(columns=["day"], filters=pc.field("rule") == "known")
-    return set(found["day"].to_pylist())
+def _days_of_unknown(lake: Lake, data_set: DataSet, note: dict[str, Any], masters: dict[str, int]) -> set[date] | None:
+    """Days with records that a master did not know and may know now.
+
+    None for all days, where a master no longer has what it had, or where unknown records have left no trace.
+    """
+    days: set[date] = set()
+    for rule in _known(data_set):
+        master, version = lake.table("silver", rule.master), masters[rule.master]
+        before = note["inputs"].get(master.label)
+        if before == version:
+            continue
+        try:
+            had, has = (_values(master, rule.column, one) for one in (before, version))
+        except (DataRefused, OSError, KeyError):  # an earlier version that was vacuumed, or another column
+            return None
+        if had - has or (has - had and rule.then not in ("quarantine", "fail")):
+            return None
+        quarantine = lake.table("quarantine", data_set.name)
+        if has - had and quarantine.exists():
+            found = quarantine.delta().to_pyarrow_table(columns=["day"], filters=pc.field("rule") == "known")
+            days |= set(found["day"].to_pylist())
+    return days
+
+
+def _values(master: Table, column: str, version: int | None) -> set[Any]:
+    if version is None:
+        raise KeyError(column)
+    return set(
+        master.delta(version).to_pyarrow_dataset().scanner(columns=[column]).to_table()[column].unique().to_pylist()
+    )
 
 
 def _known(data_set: DataSet) -> list[Known]:
@@ -190,11 +211,6 @@ def _masters(spark: SparkSession, lake: Lake, data_set: DataSet, versions: dict[
 def _looks_along_time(data_set: DataSet) -> bool:
     clean = data_set.clean
     return bool(clean.gaps or clean.resample or clean.filters or any(isinstance(r, SEQUENCE) for r in clean.rules))
-
-
-def _entities(rows: DataFrame, raw: DataFrame) -> int:
-    """How many records one raw record of a wide file is."""
-    return 1 if raw is rows else len(rows.columns) - len(set(rows.columns) & set(raw.columns))
 
 
 def _records(work: _Work, raw: DataFrame) -> DataFrame:
@@ -253,7 +269,12 @@ def _write(work: _Work, accepted: DataFrame, silver: Table, made: set[date], ove
         _rows(data_set, accepted),
         silver,
         condition,
-        step.note(contract=digest(data_set), refused_days=sorted(over), corrections=corrections_digest(work.fixes)),
+        step.note(
+            contract=digest(data_set),
+            refused_days=sorted(over),
+            corrections=corrections_digest(work.fixes),
+            corrected_days=sorted(days_of(work.fixes)),
+        ),
         step.lease,
         none_yet=condition is not None and not silver.may_hold(made - over),
         partition_by_day=partition_by_day(sum(counts), len(counts)),

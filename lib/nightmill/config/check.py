@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterator
 
 from nightmill.config.cleaning import SEQUENCE, AnyRule, Known, Range
@@ -52,6 +53,23 @@ def _arrays(data_set: DataSet) -> Iterator[Slip]:
             yield (*at, "personal"), f"'{name}' names a row and cannot be removed", "write personal: pseudonym"
         if column.blur and column.personal:
             yield (*at, "blur"), f"'{name}' is both personal and blurred", "leave one of them out"
+        if name in data_set.contract.personal:
+            for place, names in _unprotected(data_set).items():
+                if names & set(data_set.contract.raw(name)):
+                    what = f"'{name}' says something of a person, and {place} cannot be protected on landing"
+                    yield at, what, "let the source deliver it as a column of its own"
+
+
+def _unprotected(data_set: DataSet) -> dict[str, set[str]]:
+    """Columns that do not come out of a column of the files: where they come from -> their bronze names."""
+    source = data_set.source
+    wide = {source.wide.entity, source.wide.value} if source.wide else set()
+    groups = set(re.compile(source.file_name).groupindex) if source.file_name else set()
+    return {
+        "the names and values of wide columns": wide,
+        "the names of files": groups,
+        "constants": set(source.constants),
+    }
 
 
 def _rules(data_set: DataSet) -> Iterator[Slip]:

@@ -18,6 +18,10 @@ ITEM_BYTES = {"uint8": 1, "int16": 2, "int32": 4, "float32": 4, "float64": 8}
 """Bytes of one number of an array."""
 
 
+_LETTERS = "GyMLdDQqEFahHkKmsSVzOXxZ"
+"""Letters of Spark's patterns for times."""
+
+
 class Parts(Options):
     """Raw columns that make a time together."""
 
@@ -69,8 +73,9 @@ class Time(Options):
     """Local time of index 1."""
     days: Literal["all", "weekdays"] = "all"
     """Days that an index runs through: weekdays leaves Saturdays and Sundays out."""
-    stamp: Literal["begin", "end"] = "begin"
-    """Which end of its step a raw time names; `ts` is the begin."""
+    stamp: Literal["begin", "end", "hour_ending"] = "begin"
+    """Which end of its step a raw time names; `ts` is the begin. Where clocks change, `end` is what they show at the
+    end, `hour_ending` what they showed at the begin and a step more, as power utilities number hours."""
     midnight: Literal["next_day", "same_day"] = "next_day"
     """Which date 0:00 carries where stamps are ends: that of the day that begins, or of the day that ends."""
     repeated_hour: Literal["first", "in_order"] = "first"
@@ -102,6 +107,20 @@ class Time(Options):
             raise ValueError(f"'{value}' is not an IANA time zone, as in Europe/Berlin") from None
         return value
 
+    @field_validator("format")
+    @classmethod
+    def _format_known(cls, value: str | None) -> str | None:
+        letters = re.sub(r"'[^']*'", "", value or "")
+        wrong = sorted({sign for sign in letters if sign == "%" or (sign.isalpha() and sign not in _LETTERS)})
+        if wrong:
+            raise ValueError(f"'{value}' has '{wrong[0]}', which is no letter of a time: write as yyyy-MM-dd HH:mm:ss")
+        return value
+
+    @property
+    def says_offset(self) -> bool:
+        """Whether the format has the offset or the zone of a time."""
+        return bool(set(re.sub(r"'[^']*'", "", self.format or "")) & set("VzOXxZ"))
+
     @field_validator("holidays")
     @classmethod
     def _country_known(cls, value: str | None) -> str | None:
@@ -125,7 +144,7 @@ class Time(Options):
             raise ValueError("a time comes from one of from, parts and index")
         if self.days == "weekdays" and self.index is None:
             raise ValueError("days: weekdays is for an index")
-        if self.midnight == "same_day" and self.stamp != "end":
+        if self.midnight == "same_day" and self.stamp == "begin":
             raise ValueError("midnight: same_day is for stamps that are ends: set stamp: end")
         return self
 
@@ -219,7 +238,7 @@ def conversion(raw: str, wanted: str | None) -> tuple[float, float]:
         raise ValueError(f"'{raw}' does not convert to '{wanted}': they measure different things") from None
     except (pint.PintError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(f"'{raw}' to '{wanted}': {error}") from None
-    return float(f"{(million - zero) / 1e6:.12g}"), float(f"{zero:.12g}")
+    return float(f"{(million - zero) / 1e6:.15g}"), float(f"{zero:.15g}")
 
 
 def _spelt(unit: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from nightmill.config.values import Options, one_key
 
-_FORBIDDEN = str.maketrans({c: "_" for c in " ,;{}()\n\t="})
+_FORBIDDEN = str.maketrans({c: "_" for c in " ,;{}()\n\t=`"})
 """Characters that Delta does not allow in names of columns."""
 
 
@@ -22,7 +22,7 @@ def is_raw(name: str) -> bool:
 def landed_name(raw: str) -> str:
     """The bronze name of a raw column.
 
-    Blanks and the signs `,;{}()=` become `_`; `day` and names with a leading underscore are Nightmill's own.
+    Blanks and the signs `` ,;{}()=` `` become `_`; `day` and names with a leading underscore are Nightmill's own.
     """
     name = raw.strip().translate(_FORBIDDEN)
     return name if is_raw(name) else f"raw_{name.lstrip('_')}"
@@ -172,6 +172,18 @@ class Source(Options):
     def is_text(self) -> bool:
         """Whether the files are text in an encoding."""
         return self.format in ("csv", "json")
+
+    @property
+    def charset(self) -> str:
+        """The encoding's name in Java."""
+        name = codecs.lookup(self.encoding).name
+        known = {"utf-8-sig": "UTF-8", "ascii": "US-ASCII", "utf-16-le": "UTF-16LE", "utf-16-be": "UTF-16BE"}
+        return known.get(name) or re.sub("^iso8859-", "ISO-8859-", re.sub("^cp125", "windows-125", name))
+
+    @property
+    def wide_letters(self) -> bool:
+        """Whether an encoding has several bytes for each sign, so that the byte of a line break may be a half one."""
+        return self.charset.upper().startswith(("UTF-16", "UTF-32"))
 
     @field_validator("file_name")
     @classmethod

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from nightmill.config import DataSet
-from nightmill.ingest.drop import RawFile, file_uri
+from nightmill.ingest.drop import RawFile, decoded, file_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -43,9 +43,9 @@ def read(
 def _objects(spark: SparkSession, data_set: DataSet, files: list[RawFile], *, outer: bool = False) -> DataFrame:
     """`value` (text of one object), `_path`, and `whole`: whether a document has its list, be it empty."""
     source = data_set.source
-    reader = spark.read.option("encoding", source.encoding)
-    lines = reader.text([file.uri for file in files], wholetext=source.records is not None)
-    text = lines.select("value", file_uri("_metadata.file_path").alias("_path"))
+    lines = spark.read.text([file.uri for file in files], wholetext=source.records is not None)
+    value = F.ltrim(decoded("value", source.charset), F.lit("\ufeff"))
+    text = lines.select(value.alias("value"), file_uri("_metadata.file_path").alias("_path"))
     if source.records is None:
         return text.where(F.trim("value") != "").withColumn("whole", F.lit(False))
     path = "$" if source.records == "." else f"$.{source.records}"

@@ -54,6 +54,13 @@ def file_uri(column: str) -> Column:
     return F.regexp_replace(path, "^file:/+", "file:///")
 
 
+def decoded(column: str, charset: str) -> Column:
+    """Lines as text: Spark's reader of lines takes their bytes as they are."""
+    from pyspark.sql import functions as F
+
+    return F.col(column) if charset == "UTF-8" else F.decode(F.col(column).cast("binary"), charset)
+
+
 def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
     """The files of these days' drops; raises DataRefused where there is none at all, and logs the days without."""
     if not data_set.source.by_day:
@@ -105,10 +112,10 @@ def first_line(file: RawFile, encoding: str) -> str:
     filesystem, path = opened(file)
     with filesystem.open_input_stream(path) as stream:
         head = b""
-        while b"\n" not in head and (chunk := stream.read(1 << 16)):
+        while b"\n" not in head and b"\r" not in head and (chunk := stream.read(1 << 16)):
             head += chunk
-    codec = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
-    return head.split(b"\n", 1)[0].decode(codec, errors="replace").rstrip("\r")
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    return re.split("\r\n|\r|\n", text.removeprefix("\ufeff"), maxsplit=1)[0]
 
 
 def opened(file: RawFile) -> tuple[pafs.FileSystem, str]:

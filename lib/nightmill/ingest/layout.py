@@ -96,9 +96,14 @@ def misfit(data_set: DataSet, columns: tuple[str, ...], file: RawFile, held: Typ
             strange = [c for c in columns if c not in wanted and c not in held] or [
                 c for c in columns if c not in wanted
             ]
-            near = difflib.get_close_matches(raws[0], strange, 1, 0.6)
-            renamed = f"; it has '{near[0]}': if it is the same, write from: [{raws[0]}, {near[0]}]" if near else ""
-            return f"column '{raws[0]}' is missing{renamed}"
+            near = difflib.get_close_matches(raws[0], strange, 1, 0.6) or (strange if len(strange) == 1 else [])
+            if near:
+                return (
+                    f"column '{raws[0]}' is missing; it has '{near[0]}': "
+                    f"if it is the same, write from: [{raws[0]}, {near[0]}]"
+                )
+            others = f"; the file has {', '.join(strange[:10])}, which nobody expected" if strange else ""
+            return f"column '{raws[0]}' is missing{others}; if files may lack it, write optional: true"
     if source.new_columns == "refuse" and held and not source.wide:
         known = {raw.split(".")[0] for name in data_set.kept for raw in data_set.contract.raw(name)}
         for name in columns:
@@ -134,7 +139,8 @@ def _layout(data_set: DataSet, file: RawFile, keys: tuple[str, ...] | None) -> L
         return Layout(())
     if source.header:
         names = [landed_name(field) for field in fields]
-        doubled = sorted({n for n in names if names.count(n) > 1 or not n})
+        lower = [name.lower() for name in names]  # tables know names in any case
+        doubled = sorted({n for n in names if lower.count(n.lower()) > 1 or not n})
         if doubled:
             raise DataRefused(f"header names column '{doubled[0]}' twice or not at all", where=file.name)
         return Layout(tuple(names))

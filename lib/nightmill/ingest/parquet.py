@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,6 +43,11 @@ def usual_types(files: list[Types], held: Types) -> dict[str, str]:
         for name, kind in types.items():
             votes.setdefault(name, Counter())[kind] += 1
     return {name: held.get(name) or count.most_common(1)[0][0] for name, count in votes.items()}
+
+
+def nanoseconds(layout_types: Iterable[str], columns: Iterable[str]) -> dict[str, bool]:
+    """Columns of times in nanoseconds, which Spark reads as whole numbers -> whether they mean UTC."""
+    return {name: "tz=" in kind for name, kind in zip(columns, layout_types) if kind.startswith("timestamp[ns")}
 
 
 def other_type(types: Types, usual: Types) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.sql import functions as F
@@ -39,20 +39,20 @@ def protected(data_set: DataSet, rows: DataFrame, only: Collection[str] | None =
         for raw in data_set.contract.raw(name):
             top, _, inside = raw.partition(".")
             if raw in rows.columns:
-                rows = rows.withColumn(raw, _changed(column, raw, None))
+                rows = rows.withColumn(raw, _changed(data_set, column, raw, None))
             elif inside and top in rows.columns:
-                rows = rows.withColumn(top, _changed(column, top, inside))
+                rows = rows.withColumn(top, _changed(data_set, column, top, inside))
     withheld = F.when(F.col("_corrupt").isNotNull(), F.lit(WITHHELD))
     return rows.withColumn("_corrupt", withheld) if "_corrupt" in rows.columns else rows
 
 
-def _changed(column: Column, raw: str, inside: str | None) -> Expression:
+def _changed(data_set: DataSet, column: Column, raw: str, inside: str | None) -> Expression:
     if column.personal == "remove" and inside is None:
         return F.lit(None).cast("string")
     if column.type == "array":
         return _images(int(column.blur or 1))(F.col(f"`{raw}`"), F.col("height"), F.col("width"), F.col("channels"))
-    change = _change(column)
-    apply = change if inside is None else _within(inside.split("."), change)
+    change = _unless_missing(data_set, _change(column))
+    apply = change if inside is None else _within(inside, change)
 
     def changed(texts: pa.Array) -> pa.Array:
         return pa.array([apply(text) for text in texts.to_pylist()], pa.string())
@@ -70,20 +70,38 @@ def _change(column: Column) -> Change:
     return lambda text: coarser(text, step)
 
 
-def _within(path: list[str], change: Change) -> Change:
-    """The same change of one value inside a JSON text."""
+def _unless_missing(data_set: DataSet, change: Change) -> Change:
+    """The same change, but for texts that mean a missing value: they say nothing of anybody."""
+    missing = {*data_set.source.missing, ""}
+
+    def apply(text: str | None) -> str | None:
+        return text if text is None or text.strip() in missing else change(text)
+
+    return apply
+
+
+def _within(path: str, change: Change) -> Change:
+    """The same change of the values at a path inside a JSON text; lists on the way are gone through."""
+
+    def changed(node: Any, keys: list[str]) -> Any:
+        if isinstance(node, list):
+            return [changed(item, keys) for item in node]
+        if not keys:
+            return change(None if node is None else node if isinstance(node, str) else json.dumps(node))
+        if node is None:
+            return None
+        if not isinstance(node, dict):
+            raise ValueError  # something else stands where the path leads
+        whole = ".".join(keys)  # a key may have dots
+        if whole in node:
+            return node | {whole: changed(node[whole], [])}
+        return node | {keys[0]: changed(node[keys[0]], keys[1:])} if keys[0] in node else node
 
     def apply(text: str | None) -> str | None:
         try:
-            document = json.loads(text) if text else None
+            document = changed(json.loads(text), path.split(".")) if text else None
         except ValueError:
             return None  # may hold it anywhere
-        node = document
-        for key in path[:-1]:
-            node = node.get(key) if isinstance(node, dict) else None
-        if isinstance(node, dict) and path[-1] in node:
-            value = node[path[-1]]
-            node[path[-1]] = change(None if value is None else str(value))
         return None if document is None else json.dumps(document, ensure_ascii=False)
 
     return apply

@@ -11,8 +11,9 @@ from pyspark.sql.window import Window
 
 from nightmill.config import DataSet
 from nightmill.ingest import documents, parse
-from nightmill.ingest.drop import RawFile, file_uri
+from nightmill.ingest.drop import RawFile, decoded, file_uri
 from nightmill.ingest.layout import Groups, Layout
+from nightmill.ingest.parquet import nanoseconds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -58,16 +59,19 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
         read = spark.read.parquet(*paths).toDF(*columns)
         numbers = {name: kind for name, kind in layout.landed_types.items() if kind in ("bigint", "double")}
         read = read.withColumns({name: F.col(f"`{name}`").cast(kind) for name, kind in numbers.items()})
+        for name, is_utc in nanoseconds(layout.written, columns).items():
+            instant = F.timestamp_micros(F.floor(F.col(f"`{name}`") / 1000))
+            read = read.withColumn(name, instant if is_utc else instant.cast("timestamp_ntz"))
     elif source.separator == "whitespace":
-        read = _whitespace(spark, columns, paths, source.encoding)
+        read = _whitespace(spark, columns, paths, source.charset)
     else:
         schema = StructType([StructField(name, StringType()) for name in [*columns, CORRUPT]])
         options: dict[str, str | bool] = {
             "sep": source.separator,
             "header": source.header,
-            "encoding": source.encoding,
+            "encoding": source.charset,
             "mode": "PERMISSIVE",
-            "multiLine": source.line_breaks,
+            "multiLine": source.line_breaks or source.wide_letters,
             "columnPruning": False,  # a record is checked whole, even where a column of it is not kept
         }
         read = (
@@ -80,8 +84,8 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
     return _number(read, data_set) if source.row_number else read
 
 
-def _whitespace(spark: SparkSession, columns: list[str], paths: list[str], encoding: str) -> DataFrame:
-    text = spark.read.option("encoding", encoding).text(paths).where(F.trim("value") != "")
+def _whitespace(spark: SparkSession, columns: list[str], paths: list[str], charset: str) -> DataFrame:
+    text = spark.read.text(paths).withColumn("value", decoded("value", charset)).where(F.trim("value") != "")
     fields = F.split(F.trim(F.regexp_replace("value", r"\s+", " ")), " ")
     fits = F.size(fields) == len(columns)
     named = [F.get(fields, F.lit(i)).alias(name) for i, name in enumerate(columns)]

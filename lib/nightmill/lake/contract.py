@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from datetime import date
+from datetime import UTC, date
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 TIMELESS = date(1970, 1, 1)
 """The day of every row of a static table."""
-_DATING = 2
+_DATING = 3
 """Version of the rules by which records are put to days."""
-_OFFSET = r"\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
+_OFFSET = r"\d(:\d\d?){1,2}(\.\d*)?\s*[A-Za-z+-]"
+"""Behind its clock a time names an offset or a zone."""
+_WITHOUT_SECONDS = r"([ T]\d\d?:\d\d)(\s*[A-Za-z+-])"
+"""Spark wants seconds before an offset; ISO 8601 does not."""
+_DATE = r"^\d{4,}-\d\d?-\d\d?"
+"""A text without one would be a time of today."""
 _CALENDAR = ("0001-01-02", "9999-12-30")
 """First and last times that are believed, a day from the ends for the zones."""
 _SHIFTS = ("30 MINUTES", "60 MINUTES")
@@ -86,19 +91,22 @@ def _instant(data_set: DataSet, time: Time, columns: Collection[str]) -> Column:
     if time.index is not None:
         return _counted(data_set, time, columns)
     if time.parts is not None:
-        return _utc(time, _step_begin(time, _of_parts(data_set, time, columns)))
+        return _begin(time, _of_parts(data_set, time, columns))
     value = raw_value(data_set, time.told_by, columns)
     if time.format:
-        local = F.try_to_timestamp(F.trim(value.cast("string")), F.lit(time.format))
-        return _utc(time, _step_begin(time, local))
+        found = F.try_to_timestamp(F.trim(value.cast("string")), F.lit(time.format))
+        return _before(time, found) if time.says_offset else _begin(time, found)
     text = F.trim(value.cast("string"))
-    typed = F.typeof(value).isin("timestamp", "timestamp_ntz")
-    local = F.when(typed, value.try_cast("timestamp")).otherwise(text.try_cast("timestamp"))
+    typed = F.typeof(value).isin("timestamp", "timestamp_ntz", "date")
+    dated = text.rlike(r"^\d{4,}" if isinstance(time.every, Months) else _DATE)
+    whole = F.regexp_replace(text, _WITHOUT_SECONDS, "$1:00$2")
+    told = F.coalesce(text.try_cast("timestamp"), whole.try_cast("timestamp"))
+    found = F.when(typed, value.try_cast("timestamp")).otherwise(F.when(dated, told))
     if time.zone == "UTC":
-        return _step_begin(time, local)
+        return _begin(time, found)
     # a time that says its own offset, in text or by its type, needs no zone
     said = (F.typeof(value) == "timestamp") | F.coalesce(text.rlike(_OFFSET), F.lit(False))
-    return F.when(said, _step_begin(time, local)).otherwise(_utc(time, _step_begin(time, local)))
+    return F.when(said, _before(time, found)).otherwise(_begin(time, found))
 
 
 def second_pass(data_set: DataSet, ts: Column) -> Column:
@@ -107,9 +115,10 @@ def second_pass(data_set: DataSet, ts: Column) -> Column:
 
     time = data_set.contract.time
     assert time is not None
-    local = F.from_utc_timestamp(ts, time.zone)
+    step = _every(time) if time.stamp == "end" and not isinstance(time.every, Months) else F.expr("INTERVAL 0 SECONDS")
+    shown = F.from_utc_timestamp(ts + step, time.zone)
     later = [ts + F.expr(f"INTERVAL {shift}") for shift in _SHIFTS]
-    return F.coalesce(*[F.when(F.from_utc_timestamp(one, time.zone) == local, one) for one in later])
+    return F.coalesce(*[F.when(F.from_utc_timestamp(one + step, time.zone) == shown, one) for one in later])
 
 
 def local_day(data_set: DataSet, ts: Column) -> Column:
@@ -163,17 +172,32 @@ def _utc(time: Time, local: Column) -> Column:
     return F.when(F.from_utc_timestamp(utc, time.zone) == local, utc)
 
 
-def _step_begin(time: Time, stamp: Column) -> Column:
-    """The begin of the step that a stamp names, as local time."""
+def _begin(time: Time, stamp: Column) -> Column:
+    """The begin (UTC timestamp) of the step that a local stamp names."""
+    from pyspark.sql import functions as F
+
+    if time.stamp != "begin" and time.midnight == "same_day":
+        stamp = F.when(F.date_trunc("day", stamp) == stamp, stamp + F.expr("INTERVAL 1 DAY")).otherwise(stamp)
+    if time.stamp == "end" and not time.is_daily:
+        return _before(time, _utc(time, stamp))
+    return _utc(time, _before(time, stamp))
+
+
+def _before(time: Time, stamp: Column) -> Column:
+    """A step earlier, where stamps are ends."""
     from pyspark.sql import functions as F
 
     if time.stamp == "begin":
         return stamp
-    if time.midnight == "same_day":
-        stamp = F.when(F.date_trunc("day", stamp) == stamp, stamp + F.expr("INTERVAL 1 DAY")).otherwise(stamp)
     if isinstance(time.every, Months):
         return F.add_months(stamp, -time.every.count).cast("timestamp")
-    return stamp - F.expr(f"INTERVAL {round(time.every.total_seconds() * 1000)} MILLISECONDS")
+    return stamp - _every(time)
+
+
+def _every(time: Time) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.expr(f"INTERVAL {round(time.every.total_seconds() * 1000)} MILLISECONDS")
 
 
 def _of_parts(data_set: DataSet, time: Time, columns: Collection[str]) -> Column:
@@ -205,6 +229,9 @@ def _counted(data_set: DataSet, time: Time, columns: Collection[str]) -> Column:
         first = F.lit(local.date())
         return _utc(time, F.add_months(first, (steps * time.every.count).cast("int")).cast("timestamp"))
     every = round(time.every.total_seconds() * 1_000_000)
+    if time.is_daily and time.days == "all":  # local days, of which two a year have 23 or 25 hours
+        begin = round(local.replace(tzinfo=UTC).timestamp() * 1_000_000)
+        return _utc(time, F.timestamp_micros(F.lit(begin) + steps * F.lit(every)))
     if time.days == "all":
         return F.timestamp_micros(F.lit(round(start.timestamp() * 1_000_000)) + steps * F.lit(every))
     # the n-th working day after the Monday of the first week; the clock counts on through each local day

@@ -124,6 +124,15 @@ def correct_records(step: Step, name: str, corrections: list[dict[str, Any]]) ->
     _replace(table, step, [base | row for row in corrections], f"stage = 'corrected' AND record IN ({records})")
 
 
+def forget_corrections(step: Step, name: str, records: list[str]) -> None:
+    """Takes corrections out: their records are what they were."""
+    table = step.lake.table("quarantine", name)
+    step.lease.verify()
+    with translated(table.uri):
+        table.delta().delete(f"stage = 'corrected' AND record IN ({', '.join(repr(record) for record in records)})")
+    step.wrote(table, table.delta().version())
+
+
 def corrections(lake: Lake, name: str) -> list[dict[str, Any]]:
     """All corrections of a data set, sorted by record; empty where there is none."""
     table = lake.table("quarantine", name)
