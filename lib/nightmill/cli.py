@@ -25,7 +25,6 @@ from nightmill.config import Configuration
 from nightmill.config.load import find_folder
 from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, NightmillError
-from nightmill.lake.faults import translate
 
 app = typer.Typer(
     name="nightmill",
@@ -356,13 +355,9 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
         print("nightmill: stopped; the same command takes it up again", file=sys.stderr)
         raise typer.Exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT)) from None
     except Exception as error:
-        typed = error if isinstance(error, NightmillError) else translate(error, "")
+        typed = commands.typed_error(error, "")
         if debug:
             traceback.print_exc()
-        if typed is None:
-            kind = type(error).__name__
-            text = (str(error).strip().splitlines() or [""])[0]
-            typed = NightmillError(f"a bug stopped the command: {kind}: {text}", fix="run it again with --debug")
         if as_json:
             print(json.dumps(_as_json(Outcome(failures={"command": typed})), indent=1))
         _complain(typed)

@@ -38,11 +38,24 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0, the error's own code where everything failed for one reason, 4 where some failed."""
+        """0, 1 for a bug, the error's own code where everything failed for one reason, 4 where some failed."""
         if not self.failures:
             return 0
         codes = {error.exit_code for error in self.failures.values()}
+        if NightmillError.exit_code in codes:
+            return NightmillError.exit_code  # a bug is a bug, whatever else went well
         return codes.pop() if not self.results and len(codes) == 1 else WorkFailed.exit_code
+
+
+def typed_error(error: Exception, where: str) -> NightmillError:
+    """The typed error that a failure stands for; of a bug it says so."""
+    typed = error if isinstance(error, NightmillError) else translate(error, where)
+    if typed is None:
+        kind, text = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
+        typed = NightmillError(f"a bug stopped the command: {kind}: {text}", fix="run it again with --debug")
+    if typed is not error:
+        typed.__cause__ = error
+    return typed
 
 
 @dataclass
@@ -276,10 +289,7 @@ def _each(work: Work, name: str, subjects: dict[str, Any], one: Callable[[Step, 
             with work.step(name, subject) as current:
                 outcome.results[subject] = one(current, item)
         except Exception as error:
-            typed = error if isinstance(error, NightmillError) else translate(error, subject)
-            if typed is None:
-                raise
-            outcome.failures[subject] = typed
+            outcome.failures[subject] = typed_error(error, subject)
     return outcome
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from town import Town
+from town import FIRST, Town
 
 from nightmill.clean.accounting import Counts
 from nightmill.commands import clean, land
+from nightmill.config import DataSet
 from nightmill.errors import ConfigError, DataRefused
+from nightmill.ingest.drop import find_days
+from nightmill.privacy import KEY
 
 pytestmark = pytest.mark.usefixtures("spark")
 TARGET = "data/town/speeds"
@@ -60,7 +64,7 @@ def test_a_format_may_say_the_offset(town: Town) -> None:
     assert _times(town, ["01.07.2024 12:00 +02:00"], *sets) == {0: datetime(2024, 7, 1, 10)}
 
 
-@pytest.mark.parametrize("pattern", ["YYYY-MM-DD", "%Y-%m-%d", "epoch"])
+@pytest.mark.parametrize("pattern", ["YYYY-MM-DD", "%Y-%m-%d", "time"])
 def test_a_pattern_that_is_none_is_refused(town: Town, pattern: str) -> None:
     with pytest.raises(ConfigError, match="no letter of a time"):
         town.configuration(f"contract.time.format={pattern}").data_set(TARGET)
@@ -222,3 +226,52 @@ def test_records_are_judged_anew_where_a_master_changes(town: Town, then: str) -
     assert known() == ["g", "h", "i"]
     master("g", "i")
     assert known() == ["g", "i"]
+
+
+def test_json_keys_may_have_blanks_and_dots_and_lists_are_protected(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "a long random text of a test")
+    _write(
+        town,
+        '{"m": {"s id": "x", "PM2.5": 3.5}, "ts": "2026-03-02 00:00:00", '
+        '"who": [{"phone": "030 1"}, {"phone": "030 2"}]}\n'
+        '{"m": {"s id": "y", "PM2.5": 4.5}, "ts": "2026-03-02 00:00:00", "who": "030 3"}\n',
+        "a.json",
+    )
+    sets = (
+        "source.format=json",
+        "contract.columns={detector: {type: text, from: m.s id}, speed: {type: float, from: m.PM2.5},"
+        " phone: {type: text, from: who.phone, personal: pseudonym}}",
+    )
+    assert _cleaned(town, *sets).accepted == 2
+    assert sorted((row["detector"], row["speed"]) for row in town.rows("silver")) == [("x", 3.5), ("y", 4.5)]
+    assert "030" not in str(town.rows("bronze"))
+
+
+def test_numbers_may_have_decimal_commas_and_times_may_be_numbers(town: Town) -> None:
+    _write(town, "detector;ts;speed\na;1780000000;1,5\na;1780001800,5;2\na;1780003600;1.5\n")
+    sets = (
+        "source.separator=;",
+        'source.decimal=","',
+        "contract.time.format=epoch",
+        "contract.time.zone=Europe/Berlin",
+    )
+    counts = _cleaned(town, *sets)
+    assert dict(counts.refused) == {"time": 1, "type": 1}, "a sign that is not the decimal one is no number"
+    (row,) = town.rows("silver")
+    assert (row["speed"], row["ts"].timestamp()) == (1.5, 1_780_000_000)
+
+
+def test_a_bug_in_one_data_set_stops_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(data_set: DataSet, *rest: Any) -> Any:
+        if data_set.name == "town/speeds":
+            raise ZeroDivisionError("of a test")
+        return find_days(data_set, *rest)
+
+    town.drop(FIRST, ["a,2026-03-02 00:00:00,7"])
+    (town.raw / "roads.csv").write_text("from,to,weight\na,b,1\n")
+    monkeypatch.setattr(sys.modules["nightmill.ingest.land"], "find_days", broken)
+    outcome = land(town.work("land", FIRST), [TARGET, "data/town/roads"])
+    assert outcome.exit_code == 1 and list(outcome.results) == ["data/town/roads"]
+    assert "a bug stopped the command: ZeroDivisionError: of a test" in outcome.failures[TARGET].what

@@ -68,7 +68,7 @@ def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
     wide = data_set.source.wide
     if wide is None:
         return bronze
-    beside = {raw for raws in data_set.recorded.values() for raw in raws} | {*data_set.source.constants}
+    beside = {landed_name(raw) for raws in data_set.recorded.values() for raw in raws} | {*data_set.source.constants}
     beside |= {data_set.source.row_number or ""}
     values = [name for name in bronze.columns if is_raw(name) and name not in beside]
     kept = [F.col(f"`{name}`") for name in bronze.columns if name not in values]
@@ -288,6 +288,9 @@ def _cast(data_set: DataSet, name: str, columns: list[str]) -> Expression:
         return raw.cast("binary")
     if kind == "text":
         return F.trim(raw.cast("string"))
+    if data_set.source.decimal == ",":
+        text = raw.cast("string")
+        raw = F.when(~F.contains(text, F.lit(".")), F.replace(text, F.lit(","), F.lit(".")))
     value = raw.try_cast(_SPARK_TYPES[kind])
     if kind != "float":
         return value

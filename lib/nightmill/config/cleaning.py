@@ -256,9 +256,11 @@ class Clean(Options):
     """From bronze to silver: rules, then duplicates, then what looks along time, then filters, steps and gaps."""
 
     rules: list[AnyRule] = []
-    """Rules beside those of the columns, applied in this order; each sees what the ones before it made."""
+    """Rules beside those of the columns. Those on single records come first, in this order, and each sees what the ones
+    before it made; then stuck, spike and monotone, which all see the same values."""
     duplicates: Literal["keep_last", "keep_first"] = "keep_last"
-    """Which of several rows with one key stays, by drop day, then file, then record number, then content."""
+    """Which of several rows with one key stays, by drop day, then file, then source.row_number where it is set, then
+    content."""
     filters: list[Filter] = []
     """Filters against outliers and noise, in this order."""
     events: Events | None = None

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from nightmill.config.source import as_list, is_raw, landed_name
+from nightmill.config.source import as_list, is_raw, landed_name, landed_path
 from nightmill.config.values import Options, Step
 
 RawNames = Annotated[list[str], BeforeValidator(as_list)]
@@ -18,6 +18,8 @@ ITEM_BYTES = {"uint8": 1, "int16": 2, "int32": 4, "float32": 4, "float64": 8}
 """Bytes of one number of an array."""
 
 
+EPOCHS = {"epoch": 1_000_000, "epoch_ms": 1_000}
+"""Forms of times that are numbers -> microseconds of 1."""
 _LETTERS = "GyMLdDQqEFahHkKmsSVzOXxZ"
 """Letters of Spark's patterns for times."""
 
@@ -64,7 +66,8 @@ class Time(Options):
     from_: RawNames | None = Field(None, alias="from")
     """Raw column of the time, or several names that it had, where it is not called like the time column."""
     format: str | None = None
-    """Pattern of raw times (Spark's datetime letters); ISO 8601 without it."""
+    """Pattern of raw times (Spark's datetime letters); ISO 8601 without it. `epoch` and `epoch_ms` are seconds and
+    milliseconds since 1970 in UTC."""
     parts: Parts | None = None
     """Set where several raw columns make the time together."""
     index: str | None = None
@@ -96,7 +99,7 @@ class Time(Options):
             return (self.index,)
         if self.parts:
             return tuple(self.parts.named.values())
-        return tuple(landed_name(name) for name in self.from_ or [self.column])
+        return tuple(landed_path(name) for name in self.from_ or [self.column])
 
     @field_validator("zone")
     @classmethod
@@ -110,7 +113,7 @@ class Time(Options):
     @field_validator("format")
     @classmethod
     def _format_known(cls, value: str | None) -> str | None:
-        letters = re.sub(r"'[^']*'", "", value or "")
+        letters = "" if value in EPOCHS else re.sub(r"'[^']*'", "", value or "")
         wrong = sorted({sign for sign in letters if sign == "%" or (sign.isalpha() and sign not in _LETTERS)})
         if wrong:
             raise ValueError(f"'{value}' has '{wrong[0]}', which is no letter of a time: write as yyyy-MM-dd HH:mm:ss")
@@ -119,7 +122,7 @@ class Time(Options):
     @property
     def says_offset(self) -> bool:
         """Whether the format has the offset or the zone of a time."""
-        return bool(set(re.sub(r"'[^']*'", "", self.format or "")) & set("VzOXxZ"))
+        return self.format in EPOCHS or bool(set(re.sub(r"'[^']*'", "", self.format or "")) & set("VzOXxZ"))
 
     @field_validator("holidays")
     @classmethod
@@ -298,7 +301,7 @@ class Contract(Options):
 
     def raw(self, name: str) -> tuple[str, ...]:
         """The bronze names that a silver column may come from."""
-        return tuple(landed_name(raw) for raw in self.column(name).from_ or [name])
+        return tuple(landed_path(raw) for raw in self.column(name).from_ or [name])
 
     @property
     def recorded(self) -> dict[str, tuple[str, ...]]:

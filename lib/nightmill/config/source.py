@@ -28,6 +28,12 @@ def landed_name(raw: str) -> str:
     return name if is_raw(name) else f"raw_{name.lstrip('_')}"
 
 
+def landed_path(raw: str) -> str:
+    """The bronze name of a raw column; of a path into json only its first part is a column, the rest stays as it is."""
+    top, dot, inside = raw.strip().partition(".")
+    return f"{landed_name(top)}{dot}{inside}"
+
+
 class Wide(Options):
     """One column per entity: each such column becomes rows of (entity, value)."""
 
@@ -128,6 +134,8 @@ class Source(Options):
     """Column names of a csv file without header, in order; without them columns are named 1, 2, 3 …"""
     encoding: str = "UTF-8"
     """Character encoding of csv and json."""
+    decimal: Literal[".", ","] = "."
+    """Decimal sign of numbers in csv and json; a number with another sign is refused."""
     line_breaks: bool = False
     """Whether quoted texts of a csv file may hold line breaks; such a file is read by one task."""
     records: str | None = None
@@ -240,6 +248,7 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "columns": ("csv",),
     "line_breaks": ("csv",),
     "encoding": ("csv", "json"),
+    "decimal": ("csv", "json"),
     "row_number": ("csv",),
     "records": ("json",),
     "parser": ("files",),

@@ -89,7 +89,7 @@ def misfit(data_set: DataSet, columns: tuple[str, ...], file: RawFile, held: Typ
         given |= groups.keys()
     if source.wide:
         given |= {source.wide.entity, source.wide.value, *([source.wide.position] if source.wide.position else [])}
-    wanted = {raw for names in data_set.recorded.values() for raw in names}
+    wanted = {landed_name(raw) for names in data_set.recorded.values() for raw in names}
     for raws in sorted(data_set.recorded.values()):
         if not any(_given(raw, given, source.format) for raw in raws):
             # a column that was renamed is one of those that nobody expected
@@ -105,7 +105,8 @@ def misfit(data_set: DataSet, columns: tuple[str, ...], file: RawFile, held: Typ
             others = f"; the file has {', '.join(strange[:10])}, which nobody expected" if strange else ""
             return f"column '{raws[0]}' is missing{others}; if files may lack it, write optional: true"
     if source.new_columns == "refuse" and held and not source.wide:
-        known = {raw.split(".")[0] for name in data_set.kept for raw in data_set.contract.raw(name)}
+        named = [raw for name in data_set.kept for raw in data_set.contract.raw(name)]
+        known = {landed_name(raw) for raw in named} | {raw.split(".")[0] for raw in named}
         for name in columns:
             if name not in held and name not in known:
                 return (
@@ -116,7 +117,7 @@ def misfit(data_set: DataSet, columns: tuple[str, ...], file: RawFile, held: Typ
 
 
 def _given(raw: str, given: set[str], file_format: str) -> bool:
-    return raw in given or (file_format == "json" and raw.split(".")[0] in given)
+    return landed_name(raw) in given or (file_format == "json" and raw.split(".")[0] in given)
 
 
 def _layout(data_set: DataSet, file: RawFile, keys: tuple[str, ...] | None) -> Layout:

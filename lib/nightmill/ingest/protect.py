@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from nightmill.config import Column, DataSet
+from nightmill.config.source import landed_name
 from nightmill.privacy import coarser, pixelated, pseudonym, pseudonym_key
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def protected(data_set: DataSet, rows: DataFrame, only: Collection[str] | None =
         return rows
     for name, column in found.items():
         for raw in data_set.contract.raw(name):
-            top, _, inside = raw.partition(".")
-            if raw in rows.columns:
-                rows = rows.withColumn(raw, _changed(data_set, column, raw, None))
+            whole, (top, _, inside) = landed_name(raw), raw.partition(".")
+            if whole in rows.columns:
+                rows = rows.withColumn(whole, _changed(data_set, column, whole, None))
             elif inside and top in rows.columns:
                 rows = rows.withColumn(top, _changed(data_set, column, top, inside))
     withheld = F.when(F.col("_corrupt").isNotNull(), F.lit(WITHHELD))

@@ -10,6 +10,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from pyspark.sql.window import Window
 
 from nightmill.config import DataSet
+from nightmill.config.source import landed_name
 from nightmill.ingest import documents, parse
 from nightmill.ingest.drop import RawFile, decoded, file_uri
 from nightmill.ingest.layout import Groups, Layout
@@ -40,7 +41,7 @@ def no_records(spark: SparkSession, data_set: DataSet) -> DataFrame:
     """What `frame` returns for files without records, and without names of columns."""
     numbers = {"float": "double", "int": "bigint"} if data_set.source.format == "parquet" else {}
     types = {
-        raws[0].split(".")[0] if data_set.source.format == "json" else raws[0]: numbers.get(
+        raws[0].split(".")[0] if data_set.source.format == "json" else landed_name(raws[0]): numbers.get(
             data_set.contract.column(name).type, "string"
         )
         for name, raws in sorted(data_set.recorded.items())

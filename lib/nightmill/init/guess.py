@@ -24,6 +24,8 @@ FORMATS = (
     ("M/d/yy H:mm", "%m/%d/%y %H:%M"),
     ("d/M/yy H", "%d/%m/%y %H"),
     ("M/d/yy H", "%m/%d/%y %H"),
+    ("M/d/yyyy h:mm a", "%m/%d/%Y %I:%M %p"),
+    ("M/d/yyyy h:mm:ss a", "%m/%d/%Y %I:%M:%S %p"),
     ("d.M.yyyy", "%d.%m.%Y"),
     ("d/M/yyyy", "%d/%m/%Y"),
     ("M/d/yyyy", "%m/%d/%Y"),
@@ -66,6 +68,8 @@ def find_time(rows: pd.DataFrame) -> TimeFound | None:
     """The first column of which all values are times, and the form that gives the steadiest steps."""
     for name, column in rows.items():
         present = column.dropna()
+        if (epoch := _epoch(str(name), present)) is not None:
+            return TimeFound(str(name), epoch[0], epoch[1].reindex(rows.index), True)
         if present.empty or not present.str.contains(r"\d").all() or present.str.fullmatch(r"-?\d+([.,]\d+)?").all():
             continue
         found: list[tuple[float, int, str | None, pd.Series]] = []
@@ -79,6 +83,18 @@ def find_time(rows: pd.DataFrame) -> TimeFound | None:
             _, _, pattern, parsed = max(found, key=lambda item: item[:2])
             offset = bool(present.str.contains(r"\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)\s*$").all())
             return TimeFound(str(name), pattern, parsed.reindex(rows.index), offset)
+    return None
+
+
+def _epoch(name: str, present: pd.Series) -> tuple[str, pd.Series] | None:
+    """Times as seconds or milliseconds since 1970, of 2000 to 2100, in a column that is called so."""
+    called = re.search(r"(?:^|[_\s])(?:ts|time|timestamp|epoch|unix|date|datetime)(?:$|[_\s])", name, re.IGNORECASE)
+    if present.empty or not called or not present.str.fullmatch(r"\d{9,13}(\.\d+)?").all():
+        return None
+    numbers = pd.to_numeric(present)
+    for form, unit, factor in (("epoch", "s", 1), ("epoch_ms", "ms", 1000)):
+        if numbers.between(946_684_800 * factor, 4_102_444_800 * factor).all():
+            return form, pd.to_datetime(numbers, unit=unit, utc=True)  # type: ignore[call-overload]
     return None
 
 
@@ -152,7 +168,7 @@ def find_zone(found: TimeFound) -> tuple[str, str]:
     local = found.ts.dropna().dt.tz_localize(None).drop_duplicates()
     step = local.sort_values().diff().mode()
     if step.empty or step.iloc[0] > pd.Timedelta(hours=1):
-        return "UTC", "steps of more than an hour do not show it: set yours"
+        return "UTC", "rows more than an hour apart do not show it: set yours"
     seen = set(local.dt.floor("h"))
     for zone in ZONES:
         skipped = _skipped_hours(zone, local.min(), local.max())

@@ -53,22 +53,38 @@ def propose(folder: Path, name: str, path: Path, *, force: bool = False) -> Prop
     return Proposed(targets[0], targets[1] if found.target is not None else None, found.remarks)
 
 
+def _with_points(sniffed: Sniffed) -> pd.DataFrame:
+    """The rows with decimal points where they have decimal commas."""
+    rows = sniffed.rows
+    like = {n: rows[n].dropna() for n in rows.columns}
+    numbers = [n for n, texts in like.items() if len(texts) and texts.str.fullmatch(r"[+-]?\d+(,\d+)?").all()]
+    commas = [n for n in numbers if like[n].str.contains(",").any()]
+    if commas and sniffed.separator != ",":
+        sniffed.decimal = ","
+        rows = rows.assign(**{n: rows[n].str.replace(",", ".") for n in commas})
+    return rows
+
+
 class _Table:
     """What was found out about a file."""
 
     def __init__(self, sniffed: Sniffed, path: Path) -> None:
         self.sniffed, self.path, self.remarks = sniffed, path, list[str]()
-        rows = sniffed.rows
+        rows = sniffed.rows = _with_points(sniffed)
         self.names = _names(list(rows.columns))
         self.time = guess.find_parts(rows, guess.find_time(rows))
         told = {self.time.column, *self.time.parts.values()} if self.time else set()
         others = [str(n) for n in rows.columns if n not in told]
         self.entity = guess.find_entity(rows, self.time.ts, others) if self.time else _unique(rows, others)
+        if self.time and not self.entity:  # a sample of one entity may name it all the same
+            texts = [n for n in others if not guess.is_number(rows[n])]
+            self.entity = [n for n in texts if rows[n].nunique() == 1 and rows[n].notna().all()][:1]
         if self.time is None and not self.entity:
             raise ConfigError(
-                "neither a column of times nor one that names each row was found",
+                "neither a column of times in a known form nor one that names each row was found",
                 where=str(path),
-                fix="write the data set by hand: docs/add-a-system.md",
+                fix="known are ISO 8601, as 31.12.2026 23:59 and 12/31/2026 11:59 PM, and seconds since 1970 in a "
+                "column called time; others are written by hand with time.format: docs/add-a-system.md",
             )
         self.columns = [n for n in others if n not in self.entity]
         self.numbers = [n for n in self.columns if guess.is_number(rows[n])]
@@ -105,6 +121,8 @@ class _Table:
             lines.append(f"  separator: {_quoted(sniffed.separator)}")
         if sniffed.encoding != "UTF-8":
             lines.append(f"  encoding: {sniffed.encoding}")
+        if sniffed.decimal != ".":
+            lines.append(f"  decimal: {_quoted(sniffed.decimal)}")
         if sniffed.missing:
             lines.append(f"  missing: [{', '.join(map(_quoted, sniffed.missing))}]")
         if self.time is not None and not self.entity:
@@ -176,15 +194,20 @@ class _Table:
             parts += ["type: text", "required: true"]
         elif raw in self.numbers:
             numbers = pd.to_numeric(values, errors="coerce").dropna()
-            whole = bool((numbers == numbers.round()).all() and not values.dropna().str.contains(r"[.eE]").any())
+            whole = bool(
+                (numbers == numbers.round()).all()
+                and numbers.abs().max() < 2**63
+                and not values.dropna().str.contains(r"[.eE]").any()
+            )
             low, high = guess.plausible(values)
             parts += ["type: int"] if whole else []
             parts += [f"unit: {_quoted(unit)}"] if unit else []
             parts.append(f"between: [{low:g}, {high:g}]")
         else:
-            parts.append("type: text")
             kinds = sorted(values.dropna().unique())
-            if 0 < len(kinds) <= _FEW and len(values) > 10 * len(kinds):
+            is_bool = bool(kinds) and {kind.lower() for kind in kinds} <= {"true", "false"}
+            parts.append("type: bool" if is_bool else "type: text")
+            if not is_bool and 1 < len(kinds) <= _FEW and len(values) > 10 * len(kinds):
                 parts.append(f"one_of: [{', '.join(map(_quoted, kinds))}]")
         if raw not in self.entity and values.notna().all():
             parts.append("required: true")

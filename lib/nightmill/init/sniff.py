@@ -28,6 +28,7 @@ class Sniffed:
     encoding: str
     separator: str
     missing: list[str]
+    decimal: str = "."
 
 
 def sniff(path: Path) -> Sniffed:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from nightmill.config import DataSet, Time
+from nightmill.config.contract import EPOCHS
+from nightmill.config.source import landed_name
 from nightmill.config.values import Months
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ def raw_value(data_set: DataSet, raws: tuple[str, ...], columns: Collection[str]
 
     found = []
     for raw in raws:
-        top, _, inside = raw.partition(".")
-        if raw in columns:
-            found.append(F.col(f"`{raw}`"))
+        name, (top, _, inside) = landed_name(raw), raw.partition(".")
+        if name in columns:
+            found.append(F.col(f"`{name}`"))
         elif inside and top in columns and data_set.source.format == "json":
-            found.append(F.get_json_object(F.col(f"`{top}`"), f"$.{inside}"))
+            keys = "".join(f"['{key}']" for key in inside.split("."))
+            paths = dict.fromkeys([keys, f"['{inside}']"])  # a key may have dots
+            found += [F.get_json_object(F.col(f"`{top}`"), f"${path}") for path in paths]
     if not found:
         return F.lit(None).cast("string")
     return found[0] if len(found) == 1 else F.coalesce(*found)
@@ -93,6 +97,9 @@ def _instant(data_set: DataSet, time: Time, columns: Collection[str]) -> Column:
     if time.parts is not None:
         return _begin(time, _of_parts(data_set, time, columns))
     value = raw_value(data_set, time.told_by, columns)
+    if time.format in EPOCHS:
+        number = value.try_cast("decimal(20,6)") * EPOCHS[time.format]
+        return _before(time, F.timestamp_micros(F.round(number).try_cast("bigint")))
     if time.format:
         found = F.try_to_timestamp(F.trim(value.cast("string")), F.lit(time.format))
         return _before(time, found) if time.says_offset else _begin(time, found)
