@@ -247,7 +247,7 @@ class Gaps(Options):
     """How missing steps of one entity are filled, within its local day."""
 
     fill: Literal["interpolate", "forward"]
-    """Straight line between neighbours, or the last value."""
+    """Straight line between neighbours, whole numbers and texts as the last one; or the last value."""
     at_most: Duration
     """Longest gap that is filled; longer ones stay gaps."""
 
