@@ -114,7 +114,11 @@ def _described(item: Any, console: Console) -> None:
         table.add_row("rows", f"{series.rows:,} of {series.entities:,} entities, made {_when(item.cleaned_at)}")
         if series.first is not None:
             table.add_row("time", f"{_when(series.first)} to {_when(series.last)}, {series.days:,} days with rows")
-            steps = f"{series.missing:,} missing steps, {series.filled:,} filled" if series.regular else "fewer than half of the steps have rows"
+            steps = (
+                f"{series.missing:,} missing steps, {series.filled:,} filled"
+                if series.regular
+                else "fewer than half of the steps have rows"
+            )
             table.add_row("gaps", steps)
     for fate, records in sorted(item.fates.items()):
         table.add_row(fate, f"{records:,}")

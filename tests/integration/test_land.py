@@ -131,7 +131,8 @@ def test_one_bad_file_does_not_stop_the_good_ones_and_is_quarantined(town: Town)
     town.drop(FIRST, readings(FIRST))
     town.drop(FIRST, ["1,2"], "b.csv", header="detector,velocity")
     landed = _land(town)
-    assert landed.refused == {"speeds/2026-03-02/b.csv": "column 'speed' is missing"}  # type: ignore[attr-defined]
+    why = "column 'speed' is missing; it has 'velocity': if it is the same, write from: [speed, velocity]"
+    assert landed.refused == {"speeds/2026-03-02/b.csv": why}  # type: ignore[attr-defined]
     refused = town.rows("quarantine", drop=("_file_hash",))
     assert [(r["rule"], r["_file"], r["stage"]) for r in refused] == [("schema", "speeds/2026-03-02/b.csv", "land")]
     _land(town)
