@@ -95,8 +95,9 @@ def _editable(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
     }
     return {
         number: row
-        | {"fields": _fields(fixes.get(number, row)["original"]), "was_day": fixes.get(number, {}).get("was_day")}
+        | {"fields": _fields(now["original"]), "was_day": now["was_day"] or now["day"], "is_corrected": number in fixes}
         for number, row in (refused | accepted).items()
+        for now in [fixes.get(number, row)]
     }
 
 
@@ -116,7 +117,7 @@ def note_corrections(spark: SparkSession, step: Step, data_set: DataSet, path: P
     """
     raw = melted(data_set, read(spark, step.lake.table("bronze", data_set.name)).limit(0)).schema
     known = {field.name: field.dataType.simpleString() for field in raw if is_raw(field.name)}
-    held, fixes = _editable(step.lake, data_set.name), {row["record"] for row in corrections(step.lake, data_set.name)}
+    held = _editable(step.lake, data_set.name)
     rows, back = [], []
     for where, line in _lines(data_set, path, known).items():
         row = held.get(line["record"])
@@ -125,14 +126,14 @@ def note_corrections(spark: SparkSession, step: Step, data_set: DataSet, path: P
             raise DataRefused(f"record {line['record']} is neither refused nor corrected", where=where, fix=fix)
         cells = {name: text for name, text in line.items() if name in known}
         if not any(cells.values()):
-            back += [row["record"]] if row["record"] in fixes else []
+            back += [row["record"]] if row["is_corrected"] else []
             continue
         was = row["fields"]
         edits = {n: _typed(n, text, known[n], where) for n, text in cells.items() if text != _cell(was.get(n))}
         if edits:
-            kept = {name: row[name] for name in ("_file", "_file_hash", "_drop_day", "record")}
+            kept = {name: row[name] for name in ("_file", "_file_hash", "_drop_day", "record", "was_day")}
             text = json.dumps({n: value for n, value in (was | edits).items() if value is not None}, ensure_ascii=False)
-            rows.append(kept | {"original": text, "was_day": row["was_day"] or row["day"]})
+            rows.append(kept | {"original": text})
     if rows:
         days = _days(spark, data_set, raw, rows)
         correct_records(step, data_set.name, [row | {"day": days[row["record"]]} for row in rows])

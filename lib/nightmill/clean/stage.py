@@ -167,6 +167,8 @@ def _days_of_unknown(lake: Lake, data_set: DataSet, note: dict[str, Any], master
         before = note["inputs"].get(master.label)
         if before == version:
             continue
+        if before is None:
+            return None
         try:
             had, has = (_values(master, rule.column, one) for one in (before, version))
         except (DataRefused, OSError, KeyError):  # an earlier version that was vacuumed, or another column
@@ -180,12 +182,8 @@ def _days_of_unknown(lake: Lake, data_set: DataSet, note: dict[str, Any], master
     return days
 
 
-def _values(master: Table, column: str, version: int | None) -> set[Any]:
-    if version is None:
-        raise KeyError(column)
-    return set(
-        master.delta(version).to_pyarrow_dataset().scanner(columns=[column]).to_table()[column].unique().to_pylist()
-    )
+def _values(master: Table, column: str, version: int) -> set[Any]:
+    return set(master.delta(version).to_pyarrow_table(columns=[column])[column].unique().to_pylist())
 
 
 def _known(data_set: DataSet) -> list[Known]:

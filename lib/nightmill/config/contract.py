@@ -24,6 +24,11 @@ _LETTERS = "GyMLdDQqEFahHkKmsSVzOXxZ"
 """Letters of Spark's patterns for times."""
 
 
+def _signs(pattern: str | None) -> set[str]:
+    """The signs of a pattern for times, without those that stand for themselves."""
+    return set(re.sub(r"'[^']*'", "", pattern or ""))
+
+
 class Parts(Options):
     """Raw columns that make a time together."""
 
@@ -113,7 +118,7 @@ class Time(Options):
     @field_validator("format")
     @classmethod
     def _format_known(cls, value: str | None) -> str | None:
-        letters = "" if value in EPOCHS else re.sub(r"'[^']*'", "", value or "")
+        letters = set() if value in EPOCHS else _signs(value)
         wrong = sorted({sign for sign in letters if sign == "%" or (sign.isalpha() and sign not in _LETTERS)})
         if wrong:
             raise ValueError(f"'{value}' has '{wrong[0]}', which is no letter of a time: write as yyyy-MM-dd HH:mm:ss")
@@ -122,7 +127,7 @@ class Time(Options):
     @property
     def says_offset(self) -> bool:
         """Whether the format has the offset or the zone of a time."""
-        return self.format in EPOCHS or bool(set(re.sub(r"'[^']*'", "", self.format or "")) & set("VzOXxZ"))
+        return self.format in EPOCHS or bool(_signs(self.format) & set("VzOXxZ"))
 
     @field_validator("holidays")
     @classmethod

@@ -15,7 +15,7 @@ from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SCHEMA = pa.schema(
     [
@@ -87,11 +87,7 @@ def forget_records(step: Step, table: Table) -> int:
     """
     if not table.exists():
         return 0
-    step.lease.verify()
-    with translated(table.uri):
-        gone = table.delta().delete("stage <> 'land'")
-    step.wrote(table, table.delta().version())
-    return int(gone["num_deleted_rows"])
+    return _delete(table, step, "stage <> 'land'")
 
 
 def refuse_files(step: Step, name: str, files: Sequence[RefusedFile], reasons: Mapping[str, Refused]) -> None:
@@ -120,17 +116,12 @@ def correct_records(step: Step, name: str, corrections: list[dict[str, Any]]) ->
     """Notes what became of records; a later correction of a record replaces an earlier one."""
     table = step.lake.table("quarantine", name)
     base = {"stage": "corrected", "rule": "", "reason": "", "run_id": step.run_id}
-    records = ", ".join(f"'{row['record']}'" for row in corrections)
-    _replace(table, step, [base | row for row in corrections], f"stage = 'corrected' AND record IN ({records})")
+    _replace(table, step, [base | row for row in corrections], _corrections([row["record"] for row in corrections]))
 
 
 def forget_corrections(step: Step, name: str, records: list[str]) -> None:
     """Takes corrections out: their records are what they were."""
-    table = step.lake.table("quarantine", name)
-    step.lease.verify()
-    with translated(table.uri):
-        table.delta().delete(f"stage = 'corrected' AND record IN ({', '.join(repr(record) for record in records)})")
-    step.wrote(table, table.delta().version())
+    _delete(step.lake.table("quarantine", name), step, _corrections(records))
 
 
 def corrections(lake: Lake, name: str) -> list[dict[str, Any]]:
@@ -174,10 +165,21 @@ def release_files(step: Step, name: str, files: Sequence[RefusedFile]) -> None:
     names = pc.field("_file").isin([file.name for file in files])
     held = table.delta().to_pyarrow_dataset().count_rows(filter=(pc.field("stage") == "land") & names)
     if held:
-        step.lease.verify()
-        with translated(table.uri):
-            table.delta().delete(_whole_files(files))
-        step.wrote(table, table.delta().version())
+        _delete(table, step, _whole_files(files))
+
+
+def _delete(table: Table, step: Step, condition: str) -> int:
+    """Takes the rows out that meet the condition; returns how many."""
+    step.lease.verify()
+    with translated(table.uri):
+        gone = table.delta().delete(condition)
+    step.wrote(table, table.delta().version())
+    return int(gone["num_deleted_rows"])
+
+
+def _corrections(records: Iterable[str]) -> str:
+    numbers = ", ".join(f"'{record}'" for record in records)
+    return f"stage = 'corrected' AND record IN ({numbers})"
 
 
 def _whole_files(files: Sequence[RefusedFile]) -> str:
