@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
-TOLD = ("record", "day", "file", "rule", "reason", "original")
+COLUMNS = ("record", "day", "file", "rule", "reason", "original")
 """Columns of a file of refused records that are there to be read; the raw columns after them are there to be edited."""
 CORRECTED = "corrected"
 """What stands for a rule where a corrected record was accepted."""
@@ -75,7 +75,7 @@ def write_refused(lake: Lake, data_set: DataSet, path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*TOLD, *columns])
+        writer.writerow([*COLUMNS, *columns])
         for row in rows:
             told = (row["record"], row["day"], row["_file"], row["rule"], row["reason"])
             original = "" if row["fields"] else row["original"]  # of others the columns say it
@@ -160,7 +160,7 @@ def _lines(data_set: DataSet, path: Path, known: Collection[str]) -> dict[str, d
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataRefused(f"the file of corrections cannot be read: {error}", where=str(path), fix=fix) from None
-    strange = sorted(set(names) - set(TOLD) - set(known))
+    strange = sorted(set(names) - set(COLUMNS) - set(known))
     if strange or "record" not in names:
         what = f"has column '{strange[0]}', which bronze lacks" if strange else "has no column 'record'"
         raise DataRefused(f"the file of corrections {what}", where=str(path), fix=fix)

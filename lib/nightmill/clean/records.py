@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 BROKEN = "_broken"
 """Number of the first rule that a record breaks; null if none."""
 TOLD = "_told"
+"""What the quarantine would say of a record: reason, original and the hash of its file; null where nothing can."""
 SERIES = "_series"
+"""Sets refused records apart from the series that accepted ones make."""
 _GROUPS = 1024
+"""Parts that the refused records are spread over."""
 ORIGINAL = "_original"
 """What a corrected record was; null for all others, and absent where nothing is corrected."""
 CHANGED = "_changed"

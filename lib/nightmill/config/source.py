@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -32,6 +33,17 @@ def landed_path(raw: str) -> str:
     """The bronze name of a raw column; of a path into json only its first part is a column, the rest stays as it is."""
     top, dot, inside = raw.strip().partition(".")
     return f"{landed_name(top)}{dot}{inside}"
+
+
+def landed_place(raw: str, columns: Collection[str], file_format: str) -> tuple[str, str] | None:
+    """The column of bronze that holds what a contract calls so, and the path to it inside, empty for the whole column.
+
+    Only in json a name may be a path. None where there is no such column.
+    """
+    whole, (top, _, inside) = landed_name(raw), raw.partition(".")
+    if whole in columns:
+        return whole, ""
+    return (top, inside) if inside and file_format == "json" and top in columns else None
 
 
 class Wide(Options):

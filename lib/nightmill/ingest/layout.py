@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from nightmill.config import DataSet
-from nightmill.config.source import landed_name
+from nightmill.config.source import landed_name, landed_place
 from nightmill.errors import DataRefused
 from nightmill.ingest import documents, parsers
 from nightmill.ingest.drop import RawFile, first_line, name_groups
@@ -91,7 +91,7 @@ def misfit(data_set: DataSet, columns: tuple[str, ...], file: RawFile, held: Typ
         given |= {source.wide.entity, source.wide.value, *([source.wide.position] if source.wide.position else [])}
     wanted = {landed_name(raw) for names in data_set.recorded.values() for raw in names}
     for raws in sorted(data_set.recorded.values()):
-        if not any(_given(raw, given, source.format) for raw in raws):
+        if not any(landed_place(raw, given, source.format) for raw in raws):
             # a column that was renamed is one of those that nobody expected
             strange = [c for c in columns if c not in wanted and c not in held] or [
                 c for c in columns if c not in wanted
@@ -114,10 +114,6 @@ def misfit(data_set: DataSet, columns: tuple[str, ...], file: RawFile, held: Typ
                     "or set source.new_columns: land"
                 )
     return None
-
-
-def _given(raw: str, given: set[str], file_format: str) -> bool:
-    return landed_name(raw) in given or (file_format == "json" and raw.split(".")[0] in given)
 
 
 def _layout(data_set: DataSet, file: RawFile, keys: tuple[str, ...] | None) -> Layout:

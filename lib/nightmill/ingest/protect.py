@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from nightmill.config import Column, DataSet
-from nightmill.config.source import landed_name
+from nightmill.config.source import landed_place
 from nightmill.privacy import coarser, pixelated, pseudonym, pseudonym_key
 
 if TYPE_CHECKING:
@@ -38,22 +38,20 @@ def protected(data_set: DataSet, rows: DataFrame, only: Collection[str] | None =
         return rows
     for name, column in found.items():
         for raw in data_set.contract.raw(name):
-            whole, (top, _, inside) = landed_name(raw), raw.partition(".")
-            if whole in rows.columns:
-                rows = rows.withColumn(whole, _changed(data_set, column, whole, None))
-            elif inside and top in rows.columns:
-                rows = rows.withColumn(top, _changed(data_set, column, top, inside))
+            place = landed_place(raw, rows.columns, data_set.source.format)
+            if place is not None:
+                rows = rows.withColumn(place[0], _changed(data_set, column, *place))
     withheld = F.when(F.col("_corrupt").isNotNull(), F.lit(WITHHELD))
     return rows.withColumn("_corrupt", withheld) if "_corrupt" in rows.columns else rows
 
 
-def _changed(data_set: DataSet, column: Column, raw: str, inside: str | None) -> Expression:
-    if column.personal == "remove" and inside is None:
+def _changed(data_set: DataSet, column: Column, raw: str, inside: str) -> Expression:
+    if column.personal == "remove" and not inside:
         return F.lit(None).cast("string")
     if column.type == "array":
         return _images(int(column.blur or 1))(F.col(f"`{raw}`"), F.col("height"), F.col("width"), F.col("channels"))
     change = _unless_missing(data_set, _change(column))
-    apply = change if inside is None else _within(inside, change)
+    apply = _within(inside, change) if inside else change
 
     def changed(texts: pa.Array) -> pa.Array:
         return pa.array([apply(text) for text in texts.to_pylist()], pa.string())

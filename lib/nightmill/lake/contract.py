@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from nightmill.config import DataSet, Time
 from nightmill.config.contract import EPOCHS
-from nightmill.config.source import landed_name
+from nightmill.config.source import landed_place
 from nightmill.config.values import Months
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def raw_value(data_set: DataSet, raws: tuple[str, ...], columns: Collection[str]
 
     found = []
     for raw in raws:
-        name, (top, _, inside) = landed_name(raw), raw.partition(".")
-        if name in columns:
-            found.append(F.col(f"`{name}`"))
-        elif inside and top in columns and data_set.source.format == "json":
+        column, inside = landed_place(raw, columns, data_set.source.format) or ("", "")
+        if column and not inside:
+            found.append(F.col(f"`{column}`"))
+        elif column:
             keys = "".join(f"['{key}']" for key in inside.split("."))
             paths = dict.fromkeys([keys, f"['{inside}']"])  # a key may have dots
-            found += [F.get_json_object(F.col(f"`{top}`"), f"${path}") for path in paths]
+            found += [F.get_json_object(F.col(f"`{column}`"), f"${path}") for path in paths]
     if not found:
         return F.lit(None).cast("string")
     return found[0] if len(found) == 1 else F.coalesce(*found)
