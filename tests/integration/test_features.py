@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pyarrow.parquet as pq
 import pytest
-from town import FIRST, Town, readings
+from town import FIRST, Town, found, readings
 
 from nightmill import commands
 
@@ -12,9 +12,20 @@ pytestmark = pytest.mark.usefixtures("spark")
 STAGES = ("land", "clean", "features")
 
 
-def test_gold_holds_features_and_target_of_each_row(town: Town) -> None:
-    days = town.history(1)
-    town.stages(*STAGES, days=tuple(days))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Town, set[str]]:
+    """A town after two nights, the first of two days and the second of one, and gold's files after the first."""
+    town = found(tmp_path_factory.mktemp("town"))
+    days = town.history(3)
+    town.stages(*STAGES, days=tuple(days[:2]))
+    gold = town.work("x").lake.table("gold", "town/speeds")
+    before = gold.files(gold.version() or 0)
+    town.stages(*STAGES, days=(days[2],))
+    return town, before
+
+
+def test_gold_holds_features_and_target_of_each_row(made: tuple[Town, set[str]]) -> None:
+    town, _ = made
     rows = {(r["entity"], r["ts"]): r for r in town.table("gold").to_pylist()}
     silver = {(r["detector"], r["ts"]): r["speed"] for r in town.table("silver").to_pylist()}
     ts = sorted({t for _, t in rows})[5]
@@ -39,22 +50,30 @@ def test_filled_values_are_inputs_but_never_targets(town: Town) -> None:
     assert [(r["entity"], r["speed"] is not None) for r in filled] == [("a", True)]
 
 
-def test_each_file_is_sorted_by_entity_and_time(town: Town) -> None:
-    town.stages(*STAGES, days=tuple(town.history(2)))
+def test_each_file_is_sorted_by_entity_and_time(made: tuple[Town, set[str]]) -> None:
+    town, _ = made
     for uri in town.work("x").lake.table("gold", "town/speeds").delta().file_uris():
         table = pq.read_table(uri, columns=["entity", "ts"])
         keys = list(zip(table["entity"].to_pylist(), table["ts"].to_pylist(), strict=True))
         assert keys == sorted(set(keys))
 
 
-def test_a_new_day_leaves_the_earlier_files_alone(town: Town) -> None:
-    days = town.history(3)
-    town.stages(*STAGES, days=tuple(days[:2]))
+def test_a_new_day_leaves_the_earlier_files_alone(made: tuple[Town, set[str]]) -> None:
+    town, before = made
     gold = town.work("x").lake.table("gold", "town/speeds")
-    before = gold.files(gold.version() or 0)
-    town.stages(*STAGES, days=(days[2],))
     assert before < gold.files(gold.version() or 0)
     assert len(town.rows("gold")) == 3 * 144
+
+
+def test_where_nothing_is_new_spark_is_not_started(
+    made: tuple[Town, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town, _ = made
+    monkeypatch.setattr(commands, "session", lambda _: pytest.fail("Spark was started"))
+    again = town.stages("land", days=(FIRST,)) | town.stages("clean", "features")
+    assert again["land"].results["data/town/speeds"].records == 0
+    assert again["clean"].results["data/town/speeds"].days == {}
+    assert again["features"].results["town/speeds"].days == 0
 
 
 def test_nothing_new_writes_nothing_and_a_forced_day_is_identical(town: Town) -> None:
@@ -65,16 +84,6 @@ def test_nothing_new_writes_nothing_and_a_forced_day_is_identical(town: Town) ->
     assert town.work("x").lake.table("gold", "town/speeds").version() == version
     town.stages("features", days=(days[1],))
     assert town.rows("gold") == before
-
-
-def test_where_nothing_is_new_spark_is_not_started(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    days = town.history(1)
-    town.stages(*STAGES, days=tuple(days))
-    monkeypatch.setattr(commands, "session", lambda _: pytest.fail("Spark was started"))
-    again = town.stages("land", days=tuple(days)) | town.stages("clean", "features")
-    assert again["land"].results["data/town/speeds"].records == 0
-    assert again["clean"].results["data/town/speeds"].days == {}
-    assert again["features"].results["town/speeds"].days == 0
 
 
 def test_a_changed_feature_makes_all_days_anew(town: Town) -> None:
