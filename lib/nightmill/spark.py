@@ -61,6 +61,7 @@ def require_engine() -> None:
 
 def session(environment: Environment, app: str = "nightmill") -> SparkSession:
     """The session of this process, started on first use; raises MachineError where Java or Delta is missing."""
+    from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
     active = SparkSession.getActiveSession()
@@ -80,6 +81,8 @@ def session(environment: Environment, app: str = "nightmill") -> SparkSession:
         builder = builder.master(environment.spark.master)
     for key, value in settings.items():
         builder = builder.config(key, value)
+    for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+        PySparkLogger.getLogger(name).disabled = True  # what they write as JSON is raised, too
     log = Path(tempfile.gettempdir()) / f"nightmill-{os.getuid()}" / f"spark-{os.getpid()}.log"
     try:
         with _output_to(log):

@@ -69,6 +69,10 @@ def _verdict(subject: str, item: Any) -> list[list[Any]]:
     ]
 
 
+def _migrated(subject: str, item: Any) -> list[list[Any]]:
+    return [[subject, done] for done in item.done or ["nothing to do"]]
+
+
 def _scored(subject: str, item: Any) -> list[list[Any]]:
     seen = "hindsight" if item.hindsight else ""
     return [[subject, item.day, item.rows, item.entities, item.model_version, seen, item.version]]
@@ -85,6 +89,7 @@ _SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
     "Simulated": (("data set", "records", "planted dirt"), _simulated),
     "Landed": (("data set", "records", "files", "corrected", "landed before", "unreadable", "version"), _landed),
     "Cleaned": (("data set", "days", "parsed", "accepted", "refused", "duplicates", "version"), _cleaned),
+    "Migrated": (("data set", "what was done"), _migrated),
     "Engineered": (("use case", "days", "rows in gold", "features", "version"), _engineered),
     "Candidate": (("use case", "candidate", "samples", "epochs", "training", "on validation"), _candidate),
     "Verdict": (("use case", "of", "metric", "steps ahead", "on test"), _verdict),

@@ -149,7 +149,9 @@ def _by_hand_along_time(rows: DataFrame) -> DataFrame:
     spike = (F.abs(F.col("occupancy") - before) > 0.6) & (F.abs(F.col("occupancy") - after) > 0.6)
     last, following = F.lag("total").over(order), F.lead("total").over(order)
     falls = ((F.col("total") < last) & (following >= last)) | ((F.col("total") > following) & (last <= following))
-    rows = rows.withColumn("new", F.coalesce((F.lag("speed").over(order) != F.col("speed")).cast("int"), F.lit(1)))
+    hole = F.col("ts").cast("long") - F.lag("ts").over(order).cast("long") >= 7200
+    new = ((F.lag("speed").over(order) != F.col("speed")) | hole).cast("int")
+    rows = rows.withColumn("new", F.coalesce(new, F.lit(1)))
     rows = rows.withColumn("run", F.sum("new").over(order))
     run = Window.partitionBy("detector", "day", "run")
     lasts = F.max("ts").over(run).cast("long") - F.min("ts").over(run).cast("long")
@@ -192,7 +194,8 @@ def in_duckdb(lake: Path, out: Path, day: tuple[date, date]) -> None:
       QUALIFY row_number() OVER (PARTITION BY detector, day, ts ORDER BY _drop_day DESC, _file DESC) = 1),
     runs AS (
       SELECT *, sum(new_) OVER (PARTITION BY detector, day ORDER BY ts) AS run FROM (
-        SELECT *, coalesce((lag(speed) OVER w <> speed)::INT, 1) AS new_,
+        SELECT *,
+          coalesce((lag(speed) OVER w <> speed OR epoch(ts) - epoch(lag(ts) OVER w) >= 7200)::INT, 1) AS new_,
           lag(occupancy) OVER w AS ob, lead(occupancy) OVER w AS oa, lag(total) OVER w AS tb, lead(total) OVER w AS ta
         FROM single WINDOW w AS (PARTITION BY detector, day ORDER BY ts)))
     SELECT detector, ts, day, status, flow,

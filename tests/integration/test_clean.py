@@ -1,6 +1,7 @@
 """Bronze becomes silver: typed, in range, one row per key, with every record accounted for."""
 
 import csv
+import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -314,6 +315,32 @@ def test_what_is_not_edited_stays_as_it_is(town: Town, tmp_path: Path) -> None:
     assert len(_corrections(town)) == 1
     (row,) = town.rows("silver")
     assert (row["speed"], row["ok"], row["note"]) == (50.0, True, None)
+
+
+def test_texts_with_line_ends_and_columns_of_the_files_own_names_come_back_as_they_were(
+    town: Town, tmp_path: Path
+) -> None:
+    sets = (
+        'source={format: json, path: "${raw}/speeds/{day}/*.json"}',
+        "contract.columns.record={type: text}",
+        "contract.columns.rule={type: text}",
+        "clean.max_refused=1.0",
+    )
+    folder, path = town.raw / "speeds" / str(FIRST), tmp_path / "refused.csv"
+    folder.mkdir(parents=True)
+    odd = ["a\r\nb", "a\u2028b\u0085c", "a\x0cb\x1cc"]
+    records = [
+        {"detector": "d", "ts": f"2026-03-02 1{n}:00:00", "speed": 999, "record": text, "rule": "x"}
+        for n, text in enumerate(odd)
+    ]
+    (folder / "a.json").write_text("\n".join(json.dumps(record) for record in records))
+    _clean(town, sets=sets)
+    rows = _refused(town, path)
+    assert sorted(row["raw_record"] for row in rows) == sorted(odd)
+    assert _replayed(town, path, sets).total().accepted == 0 and not _corrections(town)
+    _edited(path, [row | {"speed": "50", "raw_rule": "y"} for row in rows])
+    assert _replayed(town, path, sets).total().accepted == 3
+    assert sorted((row["record"], row["rule"]) for row in town.rows("silver")) == sorted((text, "y") for text in odd)
 
 
 def _corrections(town: Town) -> list[object]:

@@ -18,6 +18,7 @@ from nightmill.errors import ConfigError, DataRefused
 from nightmill.ingest.drop import find_days
 from nightmill.privacy import KEY
 
+module = sys.modules["nightmill.ingest.land"]
 pytestmark = pytest.mark.usefixtures("spark")
 TARGET = "data/town/speeds"
 LOOSE = "clean.max_refused=1.0"
@@ -150,6 +151,33 @@ def test_times_of_pandas_in_nanoseconds_are_read(town: Town, zone: str | None) -
     assert (row["ts"].astimezone(UTC).hour, row["speed"]) == (12 if zone else 11, None)
 
 
+def test_old_times_of_parquet_mean_utc_and_what_spark_cannot_read_is_named(town: Town) -> None:
+    folder = town.raw / "speeds"
+    folder.mkdir()
+    columns = {"detector": ["a"], "ts": pa.array([datetime(2026, 3, 2, 12)], pa.timestamp("us")), "speed": [7.0]}
+    pq.write_table(pa.table(columns), folder / "a.parquet", use_deprecated_int96_timestamps=True)
+    pq.write_table(pa.table(columns | {"at": pa.array([0], pa.time64("us"))}), folder / "b.parquet")
+    outcome = land(town.work("land", sets=(ONCE, "source.format=parquet", "contract.time.format=null")), [TARGET])
+    (why,) = outcome.results[TARGET].refused.values()
+    assert why == "column 'at' is of type time64[us], which Spark cannot read"
+    (row,) = town.rows("bronze")
+    assert row["ts"].astimezone(UTC).hour == 12
+
+
+def test_a_column_without_a_value_says_nothing_of_its_type(town: Town) -> None:
+    sets = ("source.format=parquet", "contract.columns.speed={type: float, required: false}")
+
+    def drop(name: str, hour: int, speed: pa.Array) -> None:
+        ts = pa.array([f"2026-03-02 {hour:02d}:00:00"])
+        pq.write_table(pa.table({"detector": ["a"], "ts": ts, "speed": speed}), town.raw / "speeds" / name)
+
+    (town.raw / "speeds").mkdir()
+    for hour, speed in enumerate([pa.nulls(1), pa.array([1.5]), pa.nulls(1), pa.array([2], pa.int32())]):
+        drop(f"{hour}.parquet", hour, speed)
+        _cleaned(town, *sets)
+    assert [row["speed"] for row in sorted(town.rows("silver"), key=lambda r: r["ts"])] == [None, 1.5, None, 2.0]
+
+
 def test_numbers_that_mean_missing_are_missing_and_what_is_no_number_is_refused(town: Town) -> None:
     texts = ["1.5", "-999", "-999.0", "NaN", "12f", "1D", "1e400", "inf", "-Infinity", "1e2"]
     lines = [f"a,2026-03-02 {hour:02d}:00:00,{text}" for hour, text in enumerate(texts)]
@@ -206,6 +234,39 @@ def test_a_header_that_differs_only_in_case_is_refused(town: Town) -> None:
     _write(town, "detector,ts,speed,Speed\na,2026-03-02 00:00:00,7,8\n")
     with pytest.raises(DataRefused, match="twice or not at all"):
         _cleaned(town)
+
+
+def test_a_header_in_another_case_is_named(town: Town) -> None:
+    _write(town, "detector,ts,Speed\na,2026-03-02 00:00:00,7\n")
+    with pytest.raises(DataRefused, match=r"it has 'Speed': if it is the same, write from: \[speed, Speed\]"):
+        _cleaned(town)
+    assert _cleaned(town, "contract.columns.speed={type: float, from: [speed, Speed]}").accepted == 1
+
+
+def test_what_a_parser_cannot_read_is_refused_also_where_files_are_read_one_by_one(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = module.frame
+
+    def fails_for_several(spark: Any, data_set: DataSet, groups: Any) -> Any:
+        if sum(map(len, groups.values())) > 1:
+            raise ZeroDivisionError("of a test")
+        return frame(spark, data_set, groups)
+
+    for name, text in {"good": "1 1\n0 5\n", "bad": "no instance", "none": ""}.items():
+        _write(town, text, f"{name}.txt")
+    monkeypatch.setattr(module, "frame", fails_for_several)
+    (town.folder / "conf/data/town/jobs.yaml").write_text("""
+title: Jobs
+source: {format: files, path: "${raw}/speeds/*.txt", parser: {jobshop: {}}, file_name: "(?P<instance>.*)"}
+contract: {key: [instance, job, step], columns: {duration: {type: int, unit: "1"}}}
+""")
+    landed = land(town.work("land"), ["data/town/jobs"]).results["data/town/jobs"]
+    assert (landed.records, landed.files) == (1, 1)
+    assert {name.rpartition("/")[2]: why for name, why in landed.refused.items()} == {
+        "bad.txt": "line 1 has something else than whole numbers: 'no instance'",
+        "none.txt": "has no content",
+    }
 
 
 @pytest.mark.parametrize("then, masters", [("quarantine", ["gh", "ghi", "gi"]), ('"null"', ["gh", "ghi"])])

@@ -154,7 +154,7 @@ def test_rules_along_time_agree_with_plain_python_on_random_series(town: Town) -
             state = "bad" if dice.random() < 0.05 else "ok"
             speed = None if dice.random() < 0.05 else value
             rows.append((f"d{number}", start + timedelta(minutes=minute), speed, int(value), state))
-            minute += dice.choice([5, 10, 30, 45])
+            minute += dice.choice([5, 10, 30, 45, 70])
             if minute >= 24 * 60:
                 break
     block = (
@@ -183,9 +183,13 @@ def test_rules_along_time_agree_with_plain_python_on_random_series(town: Town) -
 def _stuck(series: list[Any], place: int, lasting: timedelta) -> bool:
     value = series[place][2]
     first = last = place
-    while value is not None and first > 0 and series[first - 1][2] == value:
+
+    def goes_on(one: int, other: int) -> bool:
+        return bool(series[other][2] == value and series[max(one, other)][1] - series[min(one, other)][1] < lasting)
+
+    while value is not None and first > 0 and goes_on(first, first - 1):
         first -= 1
-    while value is not None and last + 1 < len(series) and series[last + 1][2] == value:
+    while value is not None and last + 1 < len(series) and goes_on(last, last + 1):
         last += 1
     return value is not None and series[last][1] - series[first][1] >= lasting
 

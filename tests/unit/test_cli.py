@@ -1,11 +1,14 @@
 """Arguments become exit codes and messages; no stack trace reaches a user who did not ask for it."""
 
+import io
 import json
 from datetime import date
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from nightmill import migrate, tables
 from nightmill.cli import main, parse_days
 from nightmill.commands import Outcome
 from nightmill.errors import ConfigError, DataRefused, LeaseHeld
@@ -119,3 +122,10 @@ def test_long_names_stay_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert main(["land", "x", "--json"]) == 0 and main(["land", "x"]) == 0
     table = capsys.readouterr().out.rpartition("}")[2]
     assert name in table
+
+
+def test_what_migrate_did_is_a_table() -> None:
+    shown = io.StringIO()
+    done = [migrate.Migrated("city/air"), migrate.Migrated("city/noise", ["bronze/city/noise: written anew"])]
+    tables.show(Outcome({f"data/{item.data_set}": item for item in done}), Console(file=shown, width=100))
+    assert "nothing to do" in shown.getvalue() and "written anew" in shown.getvalue()

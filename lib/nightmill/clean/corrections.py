@@ -75,12 +75,24 @@ def write_refused(lake: Lake, data_set: DataSet, path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*COLUMNS, *columns])
+        writer.writerow([*COLUMNS, *_headings(columns)])
         for row in rows:
             told = (row["record"], row["day"], row["_file"], row["rule"], row["reason"])
             original = "" if row["fields"] else row["original"]  # of others the columns say it
             writer.writerow([*told, original, *(_cell(row["fields"].get(name)) for name in columns)])
     return len(rows)
+
+
+def _headings(columns: Collection[str]) -> dict[str, str]:
+    """Heading -> raw column; one that is called as a column of the file's own is told apart by `raw_`."""
+    found = dict.fromkeys(columns, "")
+    names: dict[str, str] = {}
+    for column in found:
+        heading = column
+        while heading in COLUMNS or (heading != column and heading in found):
+            heading = f"raw_{heading}"
+        names[heading] = column
+    return names
 
 
 def _editable(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
@@ -119,12 +131,11 @@ def note_corrections(spark: SparkSession, step: Step, data_set: DataSet, path: P
     known = {field.name: field.dataType.simpleString() for field in raw if is_raw(field.name)}
     held = _editable(step.lake, data_set.name)
     rows, back = [], []
-    for where, line in _lines(data_set, path, known).items():
-        row = held.get(line["record"])
+    for number, (where, cells) in _lines(data_set, path, known).items():
+        row = held.get(number)
         if row is None:
             fix = "write the file anew: the record's file has been corrected or migrated since"
-            raise DataRefused(f"record {line['record']} is neither refused nor corrected", where=where, fix=fix)
-        cells = {name: text for name, text in line.items() if name in known}
+            raise DataRefused(f"record {number} is neither refused nor corrected", where=where, fix=fix)
         if not any(cells.values()):
             back += [row["record"]] if row["is_corrected"] else []
             continue
@@ -142,43 +153,41 @@ def note_corrections(spark: SparkSession, step: Step, data_set: DataSet, path: P
     return len(rows) + len(back)
 
 
-def _lines(data_set: DataSet, path: Path, known: Collection[str]) -> dict[str, dict[str, str]]:
-    """Place of each line of a file of corrections -> its cells by column; lines without a record are left out."""
+def _lines(data_set: DataSet, path: Path, known: Collection[str]) -> dict[str, tuple[str, dict[str, str]]]:
+    """Number of each record in a file of corrections -> place of its line, and its cells by raw column."""
     fix = (
         f"write it with `nightmill show data/{data_set.name} --refused FILE.csv`, edit it, and save it as csv in UTF-8"
     )
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        head = text.split("\n", 1)[0]
-        reader = csv.DictReader(
-            text.splitlines(keepends=True), delimiter=";" if ";" in head and "," not in head else ","
-        )
-        names, lines = list(reader.fieldnames or []), [(reader.line_num, line) for line in reader]
+        with path.open(encoding="utf-8-sig", newline="") as file:  # line ends inside cells stay as they are
+            head = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=";" if ";" in head and "," not in head else ",")
+            names, lines = list(reader.fieldnames or []), [(reader.line_num, line) for line in reader]
     except OSError as error:
         raise ConfigError(
             f"the file of corrections cannot be read: {error.strerror}", where=str(path), fix="check --corrections PATH"
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataRefused(f"the file of corrections cannot be read: {error}", where=str(path), fix=fix) from None
-    strange = sorted(set(names) - set(COLUMNS) - set(known))
+    headings = _headings(known)
+    strange = sorted(set(names) - set(COLUMNS) - headings.keys())
     if strange or "record" not in names:
         what = f"has column '{strange[0]}', which bronze lacks" if strange else "has no column 'record'"
         raise DataRefused(f"the file of corrections {what}", where=str(path), fix=fix)
     found: dict[str, tuple[str, dict[str, str]]] = {}
-    for number, line in lines:
+    for place, line in lines:
         cells = {name: text or "" for name, text in line.items() if name is not None}
         if not any(cells.values()):
             continue
-        where = f"{path}:{number}"
-        if line["record"] in found:
-            other = found[line["record"]][0].rpartition(":")[2]
+        where, number = f"{path}:{place}", cells["record"]
+        if number in found:
+            other = found[number][0].rpartition(":")[2]
             raise DataRefused(
-                f"record {line['record']} stands twice, first in line {other}",
-                where=where,
-                fix="leave one of the lines",
+                f"record {number} stands twice, first in line {other}", where=where, fix="leave one of the lines"
             )
-        found[line["record"]] = where, cells
-    return dict(found.values())
+        found[number] = where, {headings[name]: text for name, text in cells.items() if name in headings}
+    return found
 
 
 def redate(spark: SparkSession, step: Step, data_set: DataSet) -> int:
@@ -204,11 +213,12 @@ def _days(
     """Number of a record -> the day that its text says."""
     own = StructType([field for field in raw_columns if is_raw(field.name)])
     texts = [(row["original"], row["record"], row["_drop_day"]) for row in rows]
-    frame = spark.createDataFrame(texts, "text string, record string, _drop_day date")
-    dated = frame.select("record", "_drop_day", F.from_json("text", own).alias("one"))
-    dated = dated.select("record", "_drop_day", "one.*")
-    found = dated.select("record", record_day(data_set, dated.columns).alias("day")).collect()
-    return {row["record"]: row["day"] for row in found}
+    # names with an underscore, which no raw column has
+    frame = spark.createDataFrame(texts, "_text string, _record string, _drop_day date")
+    dated = frame.select("_record", "_drop_day", F.from_json("_text", own).alias("_one"))
+    dated = dated.select("_record", "_drop_day", "_one.*")
+    found = dated.select("_record", record_day(data_set, dated.columns).alias("_day")).collect()
+    return {row["_record"]: row["_day"] for row in found}
 
 
 def replay(start: Start, step: Step, data_set: DataSet, path: Path | None) -> set[date]:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from nightmill.clean.records import BROKEN, CHANGED, LINE, SERIES, TOLD, Judge, whole_series
-from nightmill.config import DataSet
+from nightmill.config import DataSet, Time
 from nightmill.config.cleaning import SEQUENCE, Monotone, Spike, Stuck
 from nightmill.lake.contract import second_pass
 
@@ -85,7 +85,7 @@ def sequenced(judge: Judge, rows: DataFrame) -> DataFrame:
     for place, rule in rules.items():
         value = F.col(f"`{rule.of}`")
         if isinstance(rule, Stuck):
-            rows = _runs(rows, series, rule, flags[place])
+            rows = _runs(rows, series, rule, flags[place], data_set.contract.time)
         elif isinstance(rule, Spike):
             rows = rows.withColumn(flags[place], _leaves_both(value, order, rule.by))
         elif isinstance(rule, Monotone):
@@ -127,20 +127,25 @@ def _falls(value: Expression, order: WindowSpec) -> Expression:
     return F.coalesce(dip, F.lit(False)) | F.coalesce(peak, F.lit(False))
 
 
-def _runs(rows: DataFrame, series: list[str], rule: Stuck, flag: str) -> DataFrame:
+def _runs(rows: DataFrame, series: list[str], rule: Stuck, flag: str, times: Time | None) -> DataFrame:
     """A run of one value from whose first record to its last is too long is stuck.
 
     A run ends before the next one's begin, which a look ahead finds in the order there is: no second sort by runs.
+    Records a hole apart that is as long begin another: nobody knows what was in it.
     """
     value, time = F.col(f"`{rule.of}`"), F.unix_micros("ts")
+    length = round(rule.lasting.total_seconds() * 1_000_000)
+    # a step of days or months may be an hour or three days longer than another
+    hole = max(length, round(1.5 * times.every.total_seconds() * 1_000_000) if times else 0)
     order = Window.partitionBy(*series).orderBy("ts")
-    begins = F.coalesce(F.lag(value).over(order) != value, F.lit(True))
-    rows = rows.withColumns({"_begin": F.when(begins, time), "_before": F.when(begins, F.lag(time).over(order))})
+    before = F.lag(time).over(order)
+    begins = F.coalesce((F.lag(value).over(order) != value) | (time - before >= hole), F.lit(True))
+    rows = rows.withColumns({"_begin": F.when(begins, time), "_before": F.when(begins, before)})
     first = F.last("_begin", ignorenulls=True).over(order.rowsBetween(Window.unboundedPreceding, 0))
     ended = F.expr(f"LEAD(_before) IGNORE NULLS OVER (PARTITION BY {', '.join(series)} ORDER BY ts)")
     # within the order, so that one pass over it does all
     whole = order.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     last = F.coalesce(ended, F.max(time).over(whole))
-    long = last - first >= F.lit(round(rule.lasting.total_seconds() * 1_000_000))
+    long = last - first >= length
     allowed = value.isin(rule.except_) if rule.except_ else F.lit(False)
     return rows.withColumn(flag, long & value.isNotNull() & ~allowed).drop("_begin", "_before")

@@ -106,7 +106,8 @@ class Stuck(Rule):
     of: str
     """Column."""
     lasting: Duration = Field(alias="for")
-    """A run of equal values from its first record to its last that is at least so long is stuck."""
+    """A run of equal values from its first record to its last that is at least so long is stuck. A hole as long ends
+    it: nobody knows what was in it."""
     except_: list[float] = Field([], alias="except")
     """Values that may stand still, as 0 of a pump at rest."""
 

@@ -47,10 +47,15 @@ class Configuration:
         folder = folder or find_folder()
         overrides = tuple(_split(item) for item in sets)
         path = Path(env) if env.endswith((".yaml", ".yml")) else folder / "env" / f"{env}.yaml"
-        if not path.is_file():
-            known = sorted(p.stem for p in (folder / "env").glob("*.yaml"))
-            raise ConfigError(f"there is no environment '{env}'", where=str(path), fix=f"known: {', '.join(known)}")
-        document = _override(read(path), Environment, overrides)
+        known = sorted(p.stem for p in (folder / "env").glob("*.yaml"))
+        if path.is_file():
+            document = read(path)
+        elif env == "local" and not known:
+            document = Document(path, {})  # a folder without environments is used on this machine as it is
+        else:
+            fix = f"known: {', '.join(known)}" if known else "name one's file, as in --env /etc/nightmill/cluster.yaml"
+            raise ConfigError(f"there is no environment '{env}'", where=str(path), fix=fix)
+        document = _override(document, Environment, overrides)
         for key, value in (("raw", raw), ("lake", lake)):
             if value is not None:
                 document = document.with_value(key, json.dumps(value, ensure_ascii=False))

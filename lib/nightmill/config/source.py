@@ -58,7 +58,7 @@ class Wide(Options):
 
 
 class Image(Options):
-    """Pictures: one record each, with `pixels` (bytes, row by row), `height`, `width`, `channels`."""
+    """Pictures of 8 bits a colour: one record each, with `pixels` (bytes, by rows), `height`, `width`, `channels`."""
 
     kind: Literal["image"] = "image"
     mode: Literal["grey", "rgb"] = "rgb"
@@ -68,7 +68,7 @@ class Image(Options):
 class Mat(Options):
     """MATLAB files: one record per block of each one-dimensional array, with `variable`, `block` (from 1), `samples`.
 
-    Samples are bytes in the array's own number type, little-endian; the last block of an array may be shorter.
+    Samples are float64, little-endian, whatever numbers the array has; the last block of an array may be shorter.
     """
 
     kind: Literal["mat"] = "mat"
@@ -135,7 +135,8 @@ class Source(Options):
     """Where the raw files lie and how their publisher wrote them."""
 
     format: Literal["csv", "json", "parquet", "files", "delta", "table", "jdbc"]
-    """Format of the files, or delta (a table by its path), table (by its name in the catalog), jdbc (a database)."""
+    """Format of the files, or delta (a table by its path), table (by its name in the catalog), jdbc (a database). Times
+    of Parquet of the form INT96, which has no zone, mean UTC, as Spark and Hive write them."""
     path: str = ""
     """Glob under `${raw}`; `{day}` stands for the drop's day, as in `${raw}/city/traffic/{day}/*.csv`."""
     separator: str = ","
@@ -149,7 +150,7 @@ class Source(Options):
     decimal: Literal[".", ","] = "."
     """Decimal sign of numbers in csv and json; a number with another sign is refused."""
     line_breaks: bool = False
-    """Whether quoted texts of a csv file may hold line breaks; such a file is read by one task."""
+    """Whether quoted texts of a csv file may hold line breaks, which land as `\\n`; such a file is read by one task."""
     records: str | None = None
     """Where a json document has its list of records, as in data.items; `.` if it is the list. Without it each line is a
     record."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHUNK = 4 << 20
+_NOTHING = hashlib.sha256().hexdigest()
+"""Hash of a file without a byte, which Spark leaves out without a word."""
 _PACKED = (".gz", ".bz2", ".zst", ".lz4")
 """Endings by which files are unpacked."""
 
@@ -98,12 +100,14 @@ def find(data_set: DataSet, raw: str, day: date) -> list[RawFile]:
             fix="check --raw and --day" if data_set.source.by_day else "check --raw",
         )
     scheme = raw.split("://", 1)[0] + "://" if "://" in raw else "file://"
-    encoding = data_set.source.encoding if data_set.source.is_text else None
+    source = data_set.source
+    encoding = source.encoding if source.is_text else None
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(lambda info: _examined(filesystem, info.path, encoding), matching)
         return [
             RawFile(scheme + info.path, info.path.removeprefix(prefix), digest, day, damaged)
-            for info, (digest, damaged) in zip(matching, found, strict=True)
+            for info, (digest, said) in zip(matching, found, strict=True)
+            for damaged in [said or ("has no content" if source.parser and digest == _NOTHING else "")]
         ]
 
 

@@ -227,8 +227,10 @@ def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict
     for layout, files in groups.items():
         for file in files:
             try:
-                total += _records(frame(spark, data_set, {layout: [file]}))
-                good.setdefault(layout, []).append(file)
+                alone = frame(spark, data_set, {layout: [file]})
+                if _without_unreadable(alone, {layout: [file]}, refused):
+                    total += _records(_readable(alone))
+                    good.setdefault(layout, []).append(file)
             except Exception as error:
                 if isinstance(translate(error, file.name), WorkFailed | MachineError):
                     raise

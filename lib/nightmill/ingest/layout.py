@@ -90,27 +90,30 @@ def misfit(data_set: DataSet, columns: tuple[str, ...], file: RawFile, held: Typ
     if source.wide:
         given |= {source.wide.entity, source.wide.value, *([source.wide.position] if source.wide.position else [])}
     wanted = {landed_name(raw) for names in data_set.recorded.values() for raw in names}
-    for raws in sorted(data_set.recorded.values()):
+    for name, raws in sorted(data_set.recorded.items(), key=lambda item: item[1]):
         if not any(landed_place(raw, given, source.format) for raw in raws):
             # a column that was renamed is one of those that nobody expected
             strange = [c for c in columns if c not in wanted and c not in held] or [
                 c for c in columns if c not in wanted
             ]
-            near = difflib.get_close_matches(raws[0], strange, 1, 0.6) or (strange if len(strange) == 1 else [])
+            near = [c for c in columns if c.lower() == raws[0].lower()]
+            near = near or difflib.get_close_matches(raws[0], strange, 1, 0.6) or (strange if len(strange) == 1 else [])
             if near:
                 return (
                     f"column '{raws[0]}' is missing; it has '{near[0]}': "
                     f"if it is the same, write from: [{raws[0]}, {near[0]}]"
                 )
             others = f"; the file has {', '.join(strange[:10])}, which nobody expected" if strange else ""
-            return f"column '{raws[0]}' is missing{others}; if files may lack it, write optional: true"
+            needed = name not in data_set.contract.columns or name in data_set.contract.key
+            fix = "the key and the time are in every record" if needed else "if files may lack it, write optional: true"
+            return f"column '{raws[0]}' is missing{others}; {fix}"
     if source.new_columns == "refuse" and held and not source.wide:
         named = [raw for name in data_set.kept for raw in data_set.contract.raw(name)]
         known = {landed_name(raw) for raw in named} | {raw.split(".")[0] for raw in named}
-        for name in columns:
-            if name not in held and name not in known:
+        for column in columns:
+            if column not in held and column not in known:
                 return (
-                    f"column '{name}' is new: declare it in contract.columns (optional: true, for the files before), "
+                    f"column '{column}' is new: declare it in contract.columns (optional: true, for the files before), "
                     "or set source.new_columns: land"
                 )
     return None

@@ -13,17 +13,29 @@ from nightmill.config.source import landed_name
 from nightmill.errors import DataRefused
 from nightmill.ingest.drop import RawFile, opened
 
+NOTHING = "null"
+"""Type of a column without a value: it does not land, and a later file may give it any type."""
 Types = Mapping[str, str]
 """Column of bronze -> its type as Spark names it."""
 
 
 def read_schema(file: RawFile) -> pa.Schema:
-    """The schema in the file's footer; raises DataRefused where it is no Parquet file."""
+    """The schema in the file's footer; raises DataRefused where it is no Parquet file, or where Spark cannot read it.
+
+    Times of the form INT96, which has no zone, are those of Spark and Hive, which mean UTC.
+    """
     filesystem, path = opened(file)
     try:
-        return pq.read_schema(path, filesystem=filesystem)
+        with pq.ParquetFile(path, filesystem=filesystem) as opened_file:
+            schema, columns = opened_file.schema_arrow, opened_file.schema
+            old = {c.path for c in map(columns.column, range(len(columns))) if c.physical_type == "INT96"}
     except (pa.ArrowException, OSError) as error:
         raise DataRefused(f"not a readable Parquet file: {str(error).splitlines()[0]}", where=file.name) from None
+    for field in schema:
+        if pa.types.is_time(field.type) or pa.types.is_float16(field.type):
+            what = f"column '{field.name}' is of type {field.type}, which Spark cannot read"
+            raise DataRefused(what, where=file.name, fix="let the source write text, or whole numbers")
+    return pa.schema([field.with_type(pa.timestamp("us", "UTC")) if field.name in old else field for field in schema])
 
 
 def landed_types(data_set: DataSet, schema: pa.Schema) -> dict[str, str]:
@@ -42,7 +54,11 @@ def usual_types(files: list[Types], held: Types) -> dict[str, str]:
     for types in files:
         for name, kind in types.items():
             votes.setdefault(name, Counter())[kind] += 1
-    return {name: held.get(name) or count.most_common(1)[0][0] for name, count in votes.items()}
+    found = {}
+    for name, count in votes.items():
+        count.pop(NOTHING, None)  # a column without a value says nothing of its type
+        found[name] = held.get(name) or (count.most_common(1)[0][0] if count else NOTHING)
+    return found
 
 
 def nanoseconds(layout_types: Iterable[str], columns: Iterable[str]) -> dict[str, bool]:
@@ -53,7 +69,7 @@ def nanoseconds(layout_types: Iterable[str], columns: Iterable[str]) -> dict[str
 def other_type(types: Types, usual: Types) -> str | None:
     """Why a file cannot land beside the others, None where it can."""
     for name, kind in types.items():
-        if kind != usual[name]:
+        if kind not in (usual[name], NOTHING):
             return f"column '{name}' is of another type: {kind}, elsewhere {usual[name]}"
     return None
 
@@ -62,6 +78,8 @@ def _landed(data_set: DataSet, name: str, found: pa.DataType) -> str:
     """Publishers write the same number as int32 today and as double tomorrow: the contract decides."""
     contract, wide = data_set.contract.columns, data_set.source.wide
     column = contract.get(name) or (contract.get(wide.value) if wide and name not in data_set.contract.key else None)
+    if pa.types.is_null(found):
+        return NOTHING
     number = pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
     if column and column.type == "float" and number:
         return "double"

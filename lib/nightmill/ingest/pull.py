@@ -120,10 +120,11 @@ def _told(data_set: DataSet, name: str) -> Iterator[None]:
             fix = f"check {jdbc.url}, its name and its password"
             raise MachineError(f"the database does not let us in: {inner}", where=name, fix=fix) from error
         if jdbc and "SQL" in text:
-            raise DataRefused(f"the database refuses the query: {inner}", where=name, fix="check the source") from error
+            raise DataRefused(f"the database refuses the query: {inner}", where=name, fix="check its query") from error
         if isinstance(error, AnalysisException):
             what = str(error).splitlines()[0][:300]
-            raise DataRefused(f"the table cannot be read: {what}", where=name, fix="check the source") from error
+            fix = "check source.path" + (" and source.where" if data_set.source.where else "")
+            raise DataRefused(f"the table cannot be read: {what}", where=name, fix=fix) from error
         raise
 
 

@@ -14,7 +14,7 @@ from nightmill.config.source import landed_name
 from nightmill.ingest import documents, parse
 from nightmill.ingest.drop import RawFile, decoded, file_uri
 from nightmill.ingest.layout import Groups, Layout
-from nightmill.ingest.parquet import nanoseconds
+from nightmill.ingest.parquet import NOTHING, nanoseconds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -60,6 +60,7 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
         read = spark.read.parquet(*paths).toDF(*columns)
         numbers = {name: kind for name, kind in layout.landed_types.items() if kind in ("bigint", "double")}
         read = read.withColumns({name: F.col(f"`{name}`").cast(kind) for name, kind in numbers.items()})
+        read = read.drop(*[name for name, kind in layout.landed_types.items() if kind == NOTHING])
         for name, is_utc in nanoseconds(layout.written, columns).items():
             instant = F.timestamp_micros(F.floor(F.col(f"`{name}`") / 1000))
             read = read.withColumn(name, instant if is_utc else instant.cast("timestamp_ntz"))

@@ -161,26 +161,38 @@ def find_step(ts: pd.Series, entity: pd.Series | None) -> tuple[str, bool]:
     return format_duration(timedelta(seconds=round(step.total_seconds()))), True
 
 
-def find_zone(found: TimeFound) -> tuple[str, str]:
-    """The zone whose clock changes show in local times, and why; UTC where none does."""
+def find_zone(found: TimeFound, entity: pd.Series | None) -> tuple[str, str, bool]:
+    """The zone whose clock changes show in local times, why, and whether the hour stands twice when they go back.
+
+    UTC where none does.
+    """
     if found.has_offset:
-        return "UTC", "the times say their offset"
+        return "UTC", "the times say their offset", False
     local = found.ts.dropna().dt.tz_localize(None).drop_duplicates()
     step = local.sort_values().diff().mode()
     if step.empty or step.iloc[0] > pd.Timedelta(hours=1):
-        return "UTC", "rows more than an hour apart do not show it: set yours"
-    seen = set(local.dt.floor("h"))
+        return "UTC", "rows more than an hour apart do not show it: set yours", False
+    seen, twice = set(local.dt.floor("h")), _doubled_hours(found, entity)
     for zone in ZONES:
+        again = [hour for hour in _repeated_hours(zone, local.min(), local.max()) if hour in twice]
+        if again and twice <= set(again):
+            why = f"rows of one hour stand twice, as when clocks are set back there on {again[0]:%Y-%m-%d}: check it"
+            return zone, why, True
         skipped = _skipped_hours(zone, local.min(), local.max())
         around = [
             hour for hour in skipped if hour - pd.Timedelta(hours=1) in seen and hour + pd.Timedelta(hours=1) in seen
         ]
         if around and not any(hour in seen for hour in around):
-            return (
-                zone,
-                f"no row in the hour that clocks skip there and elsewhere, as on {around[0]:%Y-%m-%d}: check it",
-            )
-    return "UTC", "the data do not show it: set yours"
+            why = f"no row in the hour that clocks skip there and elsewhere, as on {around[0]:%Y-%m-%d}: check it"
+            return zone, why, False
+    return "UTC", "the data do not show it: set yours", False
+
+
+def _doubled_hours(found: TimeFound, entity: pd.Series | None) -> set[pd.Timestamp]:
+    """Hours in which an entity has the same local time more than once."""
+    rows = pd.DataFrame({"ts": found.ts, "entity": entity if entity is not None else ""}).dropna()
+    local = rows.loc[rows.duplicated(), "ts"].dt.tz_localize(None)
+    return set(local.dt.floor("h"))
 
 
 def find_unit(name: str) -> str | None:
@@ -196,12 +208,21 @@ def is_number(column: pd.Series) -> bool:
     return not present.empty and bool(pd.to_numeric(present, errors="coerce").notna().mean() > 0.99)
 
 
+_MANY = 1000
+"""Rows of which a thousandth is one: of fewer none is taken for wild."""
+
+
 def plausible(column: pd.Series) -> tuple[float, float]:
-    """A range that all but the wildest values lie in: 0.1 % and 99.9 % of them and half as much again on both sides."""
+    """A range that all but the wildest values lie in: 0.1 % and 99.9 % of them and half as much again on both sides.
+
+    Of few values none is taken for wild.
+    """
     numbers = pd.to_numeric(column, errors="coerce").dropna()
     low, high = np.quantile(numbers, [0.001, 0.999])
     inside = numbers[(numbers >= low) & (numbers <= high)]
     low, high = (inside.min(), inside.max()) if len(inside) else (low, high)
+    if len(numbers) < _MANY:
+        low, high = numbers.min(), numbers.max()
     if numbers.nunique() <= 20 and (numbers == numbers.round()).all():  # codes and small counts
         return float(numbers.min()), float(numbers.max())
     margin = (high - low) / 2 or max(1.0, abs(high))
@@ -226,6 +247,12 @@ def _skipped_hours(zone: str, first: pd.Timestamp, last: pd.Timestamp) -> list[p
     there = hours.tz_localize(zone, nonexistent="NaT", ambiguous="NaT")
     back = hours.tz_localize(zone, nonexistent="shift_forward", ambiguous=np.zeros(len(hours), bool)).tz_localize(None)
     return [hour for hour, utc, shifted in zip(hours, there, back) if pd.isna(utc) and shifted != hour]
+
+
+def _repeated_hours(zone: str, first: pd.Timestamp, last: pd.Timestamp) -> list[pd.Timestamp]:
+    hours = pd.date_range(first.floor("D"), last, freq="h")
+    there = hours.tz_localize(zone, nonexistent="shift_forward", ambiguous="NaT")
+    return [hour for hour, utc in zip(hours, there) if pd.isna(utc)]
 
 
 def _round(value: float, *, down: bool) -> float:

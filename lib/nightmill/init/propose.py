@@ -90,6 +90,7 @@ class _Table:
         self.numbers = [n for n in self.columns if guess.is_number(rows[n])]
         self.every, self.regular = guess.find_step(self.time.ts, self._joined) if self.time else ("", False)
         self.counters = [n for n in self.numbers if self.time and guess.is_counter(rows[n], self.time.ts, self._joined)]
+        self.zone = guess.find_zone(self.time, self._joined) if self.time else ("UTC", "", False)
         self.target = self._target()
 
     @property
@@ -129,6 +130,9 @@ class _Table:
             lines.append(
                 f"  constants: {{series: {name.split('/')[1]}}}      # the file is of one entity, which gets this name"
             )
+            self.remarks.append("no column tells entities apart: all rows are taken for one series")
+        if self.zone[2]:
+            lines.append("  row_number: line      # tells the first pass of an hour that stands twice from the second")
         lines += ["contract:", f"  key: [{', '.join(self._key())}]"]
         if self.time is not None:
             lines += self._time()
@@ -139,12 +143,12 @@ class _Table:
     def use_case(self, name: str) -> str:
         """The YAML of a forecast of the target, short enough to train in minutes."""
         assert self.target is not None and self.time is not None
-        column, every = self.names[self.target], self.every
+        column, every = _quoted(self.names[self.target]), self.every
         daily = parse_step(every).days >= 1
         calendar = "weekday" if daily else "minute_of_week"
         return "\n".join(
             [
-                f"title: {column} of {name}, up to 12 steps of {every} ahead",
+                f"title: {self.names[self.target]} of {name}, up to 12 steps of {every} ahead",
                 "task: forecast",
                 "inputs:",
                 f"  series: data/{name}",
@@ -168,7 +172,7 @@ class _Table:
 
     def _time(self) -> list[str]:
         assert self.time is not None
-        zone, why = guess.find_zone(self.time)
+        zone, why, _ = self.zone
         parts = ["column: ts"]
         if self.time.parts:
             parts.append(
@@ -178,7 +182,7 @@ class _Table:
             parts.append(f"from: {_quoted(self.time.column)}")
         parts += [f"every: {self.every}"]
         parts += [f"format: {_quoted(self.time.format)}"] if self.time.format else []
-        parts += [f"zone: {zone}"]
+        parts += [f"zone: {zone}"] + (["repeated_hour: in_order"] if self.zone[2] else [])
         self.remarks.append(f"zone {zone}: {why}")
         if not self.regular:
             self.remarks.append("rows come in no fixed step, as events do: no use case is proposed for them")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -91,6 +91,46 @@ def test_what_is_no_table_is_refused(conf: Path, tmp_path: Path, content: bytes,
     path.write_bytes(content)
     with pytest.raises((DataRefused, ConfigError), match=told):
         propose(conf, "city/x", path)
+
+
+def test_a_folder_without_environments_is_used_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    propose(folder, "city/parking", written(tmp_path / "parking.csv"))
+    assert Configuration.load(folder).use_case("city/parking").target.column
+    with pytest.raises(ConfigError, match="no environment 'cluster'") as refused:
+        Configuration.load(folder, "cluster")
+    assert "name one's file" in refused.value.fix
+
+
+@pytest.mark.parametrize("name", ["no", "true", "On", "null"])
+def test_a_target_that_yaml_reads_as_something_else_is_quoted(conf: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"ts,{name}\n" + "".join(f"2026-03-0{1 + n // 24} {n % 24:02d}:00:00,{n}.5\n" for n in range(72)))
+    found = propose(conf, "city/x", path)
+    assert Configuration.load(conf).use_case("city/x").target.column == name.lower()
+    assert any("one series" in remark for remark in found.remarks)
+
+
+def test_the_hour_that_stands_twice_shows_the_zone(conf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    times = [(datetime(2025, 10, 20, tzinfo=UTC) + timedelta(hours=n)).astimezone(BERLIN) for n in range(240)]
+    lines = (f"{name},{t:%Y-%m-%d %H:%M:%S},{n * 7 % 11}.5" for n, t in enumerate(times) for name in ("north", "south"))
+    path.write_text("\n".join(["station,ts,v", *lines]) + "\n")
+    propose(conf, "city/x", path)
+    found = Configuration.load(conf).data_set("data/city/x")
+    assert found.contract.time is not None and found.contract.key == ["station", "ts"]
+    assert (found.contract.time.zone, found.contract.time.repeated_hour) == ("Europe/Berlin", "in_order")
+    assert found.source.row_number == "line"
+
+
+def test_no_value_of_a_small_file_is_outside_of_what_is_proposed(conf: Path, tmp_path: Path) -> None:
+    path, values = tmp_path / "x.csv", [20 + n / 10 for n in range(40)] + [41.5, -30.25]
+    lines = (f"2026-03-0{1 + n // 24} {n % 24:02d}:00:00,{value}" for n, value in enumerate(values))
+    path.write_text("\n".join(["ts,temp_c", *lines]) + "\n")
+    propose(conf, "city/x", path)
+    low, high = Configuration.load(conf).data_set("data/city/x").contract.columns["temp_c"].between
+    assert low <= min(values) and max(values) <= high
 
 
 def test_files_that_are_there_are_not_overwritten(conf: Path, tmp_path: Path) -> None:
