@@ -208,7 +208,8 @@ WIDE = (
 def test_wide_files_that_differ_have_the_records_that_they_have(town: Town) -> None:
     _write(town, "ts,A,B\n2026-03-02 00:00:00,1,2\n2026-03-02 00:30:00,3,\n")
     _write(town, "ts,A,C\n2026-03-02 01:00:00,4,5\n", "b.csv")
-    assert _cleaned(town, *WIDE).parsed == 5
+    counts = _cleaned(town, *WIDE)
+    assert (counts.parsed, dict(counts.refused)) == (6, {"required": 1}), "an empty cell is a record without a value"
     assert sorted((row["detector"], row["speed"]) for row in town.rows("silver")) == [
         ("A", 1), ("A", 3), ("A", 4), ("B", 2), ("C", 5),
     ]  # fmt: skip

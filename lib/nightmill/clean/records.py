@@ -81,7 +81,7 @@ def melted(data_set: DataSet, bronze: DataFrame) -> DataFrame:
         f"'{position}' AS `{wide.position or '_position'}`)"
         for position, name in enumerate(values, start=1)
     )
-    # an empty cell is no record: its file may not even have the column
+    # null is no record: its file lacks the column
     told = F.expr(f"filter(array({cells}), _one -> _one.`{wide.value}` IS NOT NULL OR _corrupt IS NOT NULL)")
     melted_rows = bronze.select(*kept, F.explode(told).alias("_cell"))
     return melted_rows.select(*kept, "_cell.*").drop("_position")

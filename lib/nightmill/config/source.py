@@ -47,7 +47,11 @@ def landed_place(raw: str, columns: Collection[str], file_format: str) -> tuple[
 
 
 class Wide(Options):
-    """One column per entity: each such column becomes rows of (entity, value)."""
+    """One column per entity: each such column becomes rows of (entity, value).
+
+    An empty cell of a csv file is a record without a value. A column that a file lacks has no records there, and a null
+    of Parquet or json is none.
+    """
 
     entity: str
     """Column that receives the name of each wide column."""

@@ -81,6 +81,8 @@ def _read(spark: SparkSession, data_set: DataSet, layout: Layout, files: list[Ra
             .options(columnNameOfCorruptRecord=CORRUPT, enforceSchema=True, emptyValue="", escape='"', **options)
             .csv(paths)
         )
+        if source.wide:
+            read = read.fillna("", columns)  # an empty cell: null is that of a column that the file lacks
     kept = [F.col(f"`{name}`") for name in read.columns]
     read = read.select(*kept, file_uri("_metadata.file_path").alias("_path"), *_position(data_set))
     return _number(read, data_set) if source.row_number else read
