@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 
 from nightmill import __version__, commands
+from nightmill.apart import on_a_leash
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
 from nightmill.config.load import find_folder
@@ -77,6 +78,7 @@ def _command(
     *,
     by_day: bool = True,
     more: dict[str, tuple[Any, Any]] | None = None,
+    targets: tuple[Any, Any] = (Targets, inspect.Parameter.empty),
 ) -> None:
     """Registers a command on targets; `run` gets work, targets and the values of `more`."""
     options = (more or {}) | COMMON
@@ -95,7 +97,7 @@ def _command(
         _run(work, given["as_json"], given["debug"])
 
     kind = inspect.Parameter.KEYWORD_ONLY
-    parameters = [inspect.Parameter("targets", kind, annotation=Targets)]
+    parameters = [inspect.Parameter("targets", kind, annotation=targets[0], default=targets[1])]
     parameters += [inspect.Parameter(key, kind, default=value, annotation=a) for key, (a, value) in options.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -152,6 +154,20 @@ _command(
     lambda w, t, refused: commands.show(w, t, refused),
     by_day=False,
     more={"refused": (Refused, None)},
+)
+
+
+def _nightly(work: Work, targets: list[str] | None) -> Outcome:
+    from nightmill.nightly import nightly
+
+    return nightly(work, targets or ["all"])
+
+
+_command(
+    "nightly",
+    "All that is due for a day, from raw files to predictions: what is missing, and nothing twice.",
+    _nightly,
+    targets=(Annotated[list[str] | None, typer.Argument(help="Use cases; all without.")], None),
 )
 
 
@@ -282,6 +298,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; entry points pass it to sys.exit."""
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    on_a_leash()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _stop)  # schedulers stop so: the lease is given back, the end is told
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -15,7 +16,7 @@ from nightmill.config import Configuration, DataSet, Time, UseCase
 from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, NightmillError, WorkFailed
 from nightmill.lake.faults import translate
-from nightmill.lake.run import Step, new_run_id, step
+from nightmill.lake.run import RUN, Step, new_run_id, step
 from nightmill.lake.tables import Lake
 from nightmill.spark import require_engine, session
 
@@ -74,12 +75,12 @@ class Work:
     @cached_property
     def run_id(self) -> str:
         """One id for all that the command does."""
-        return new_run_id(self.command)
+        return os.environ.get(RUN) or new_run_id(self.command)
 
     @cached_property
     def lake(self) -> Lake:
         """The lake of the environment; only commands that begin with raw data may create it."""
-        return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest"))
+        return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest", "nightly"))
 
     def spark(self) -> SparkSession:
         """The Spark session, started by the first call."""
@@ -266,6 +267,7 @@ def _backtest(work: Work, use_case: UseCase, progress: Callable[[Any], None]) ->
 
     seeds = range(use_case.train.seed, use_case.train.seed + (work.seeds or use_case.evaluate.seeds))
     with work.step("backtest", use_case.name) as current:
+        current.begin()
         wanted = [_wanted(work, use_case, seed) for seed in seeds]
         trained = backtest_models(current, wanted, work.configuration.environment, progress)
         return summarise(current, use_case, series_time(work, use_case), trained)

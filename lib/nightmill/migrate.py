@@ -33,8 +33,10 @@ def migrate(start: Start, step: Step, data_set: DataSet) -> Migrated:
     result = Migrated(data_set.name)
     bronze, quarantine = (step.lake.table(layer, data_set.name) for layer in ("bronze", "quarantine"))
     if is_old(quarantine):
+        step.begin()
         result.done.append(f"{quarantine.label}: {number_records(step, quarantine)} records are numbered")
     if bronze.exists() and (reasons := outdated(bronze, data_set)):
+        step.begin()
         # bronze comes last: its commit says that all is done
         if unprotected(bronze, data_set):
             forgotten = forget_records(step, quarantine)

@@ -99,6 +99,15 @@ def session(environment: Environment, app: str = "nightmill") -> SparkSession:
     return started
 
 
+def cancel_jobs() -> None:
+    """Ends all that Spark is doing, if it runs at all."""
+    from pyspark import SparkContext
+
+    active = SparkContext._active_spark_context
+    if active is not None:
+        active.cancelAllJobs()
+
+
 @contextmanager
 def held(frame: DataFrame) -> Iterator[DataFrame]:
     """The rows of a frame, evaluated once however often they are used inside.

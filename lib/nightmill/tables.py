@@ -149,7 +149,22 @@ def _proposed(item: Any, console: Console) -> None:
     say(f"try it: nightmill land data/{name} --raw FOLDER && nightmill clean data/{name} && nightmill show data/{name}")
 
 
-_WHOLE = {"Backtest": _backtest, "Described": _described, "Proposed": _proposed}
+def _night(item: Any, console: Console) -> None:
+    if item.idle:
+        console.print(f"night of {item.day}: nothing was left to do ({item.seconds:.0f} s)")
+        return
+    table = headed("stage", "of", "came to", "what", "seconds", title=f"Night of {item.day}")
+    for line in item.lines:
+        if line.state != "nothing":
+            table.add_row(line.stage, line.subject, line.state, line.what, f"{line.seconds:.1f}")
+    console.print(table)
+    idle = sum(line.state == "nothing" for line in item.lines)
+    console.print(
+        f"{len(item.lines) - idle} steps, {idle} more had nothing to do; {item.seconds:.0f} s; run {item.run_id}"
+    )
+
+
+_WHOLE = {"Backtest": _backtest, "Described": _described, "Proposed": _proposed, "Night": _night}
 """Results that are a table each."""
 
 

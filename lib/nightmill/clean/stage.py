@@ -96,6 +96,7 @@ def clean(start: Start, step: Step, data_set: DataSet, days: set[date], again: R
     require_current(bronze, data_set)
     masters = {rule.master: step.read(lake.table("silver", rule.master)) for rule in _known(data_set)}
     if again is not None:
+        step.begin()
         days = days | replay(start, step, data_set, again.corrections)
     fixes = corrections(lake, data_set.name)
     stale = stale_days(lake, data_set, version, masters, fixes)
@@ -106,6 +107,7 @@ def clean(start: Start, step: Step, data_set: DataSet, days: set[date], again: R
         return result
     if wanted is not None and whole_series(data_set) and _looks_along_time(data_set):
         wanted = None
+    step.begin()
     spark = start()
     rows = read(spark, bronze, version)
     if wanted is not None:

@@ -47,6 +47,18 @@ class Lease(Options):
     """A run that has not renewed its lease for this long is taken for dead."""
 
 
+class Night(Options):
+    """How a night runs."""
+
+    at_once: PositiveInt = 2
+    """Data sets and use cases that are worked on side by side."""
+    lookback: Duration = timedelta(days=7)
+    """How far back late and corrected drops, and days without predictions, are looked for."""
+    budget: Duration | None = None
+    """Time for data and training. After it no such step begins and training stops until another night; what is ready is
+    still scored and reported."""
+
+
 class Environment(Options):
     """The engines and where things lie."""
 
@@ -62,3 +74,5 @@ class Environment(Options):
     """Tracking and registry."""
     lease: Lease = Lease()
     """Leases."""
+    night: Night = Night()
+    """The command `nightly`."""

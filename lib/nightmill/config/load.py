@@ -29,6 +29,8 @@ class Configuration:
     folder: Path
     environment: Environment
     overrides: tuple[tuple[str, str], ...] = ()
+    env: Path = Path()
+    """The environment's file."""
     documents: dict[str, Document] = field(default_factory=dict, compare=False, repr=False)
     """The use cases read so far, by name: an error found later still knows their lines."""
 
@@ -68,7 +70,12 @@ class Configuration:
                     where=f"--set {key}",
                     fix=f"write '{near[0]}'" if near else f"known first keys: {', '.join(sorted(set(owners)))}",
                 )
-        return cls(folder, document.check(Environment), overrides)
+        return cls(folder, document.check(Environment), overrides, path)
+
+    def arguments(self) -> list[str]:
+        """The options by which another process of this machine gets the same, but for raw and lake."""
+        sets = [part for key, value in self.overrides for part in ("--set", f"{key}={value}")]
+        return ["--conf", str(self.folder.resolve()), "--env", str(self.env.resolve()), *sets]
 
     def use_case_names(self) -> list[str]:
         """All use cases of the folder, sorted."""

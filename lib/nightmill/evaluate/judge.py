@@ -54,6 +54,7 @@ def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry) -> V
     It wins if it is better than the champion and than the first baseline by the first metric.
     Raises WorkFailed where there is no candidate.
     """
+    step.begin()
     reconcile(step, use_case, registry)
     candidate, champion = registry.candidate(use_case.name), registry.champion(use_case.name)
     if candidate is None:

@@ -56,6 +56,7 @@ def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, D
     if wanted is not None and not wanted:
         log.info("%s: gold is up to date", use_case.name)
         return Engineered(use_case.name, 0, 0, names, gold.version())
+    step.begin()
     spark = start()
     frames = {name: read(spark, table, versions[name]) for name, table in tables.items()}
     condition = None if wanted is None else days_condition(wanted)

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 4 << 20
 _NOTHING = hashlib.sha256().hexdigest()
 """Hash of a file without a byte, which Spark leaves out without a word."""
+_DAY = re.compile(r"(?=(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])))")
 _PACKED = (".gz", ".bz2", ".zst", ".lz4")
 """Endings by which files are unpacked."""
 
@@ -79,6 +80,25 @@ def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
     if without:
         several = f" to {max(without)}" if len(without) > 1 else ""
         log.warning("%s: no drop on %d of %d days, %s%s", data_set.name, len(without), len(days), min(without), several)
+    return found
+
+
+def days_of_drops(data_set: DataSet, raw: str) -> set[date]:
+    """All days of which a drop lies there, by names alone; empty for data sets whose path has no day."""
+    source = data_set.source
+    if not source.by_day or source.is_pulled:
+        return set()
+    pattern = source.path.replace("${raw}", "").lstrip("/")
+    filesystem, root = _open(raw)
+    before = pattern.split("{day}")[0]
+    fixed = re.split(r"[*?\[]", before)[0].rpartition("/")[0]
+    selector = pafs.FileSelector(f"{root}/{fixed}".rstrip("/"), recursive=True, allow_not_found=True)
+    prefix, found = root.rstrip("/") + "/", set()
+    for info in filesystem.get_file_info(selector):
+        name = info.path.removeprefix(prefix)
+        for text in set(_DAY.findall(name)) if info.type == pafs.FileType.File else ():
+            if _matches(name, pattern.replace("{day}", text)):
+                found.add(date.fromisoformat(text))
     return found
 
 

@@ -25,7 +25,7 @@ from nightmill.ingest.read import CORRUPT, frame, no_records, union
 from nightmill.lake.contract import record_day
 from nightmill.lake.faults import translate
 from nightmill.lake.landed import landed_files, landing, note_files, require_current
-from nightmill.lake.quarantine import refuse_files, release_files
+from nightmill.lake.quarantine import held_files, refuse_files, release_files
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Table
 from nightmill.lake.writes import partition_by_day, quoted, read, replace
@@ -51,6 +51,8 @@ class Landed:
     """Files that replaced an earlier content of the same name."""
     refused: dict[str, str] = field(default_factory=dict)
     """File -> why it could not be read; it is in quarantine."""
+    waiting: int = 0
+    """Those of them that were in quarantine before, for the same reason."""
     version: int | None = None
 
 
@@ -141,8 +143,9 @@ def _found(work: _Work, days: list[date]) -> _Drop:
     fresh = [f for f in _once(data_set, files) if _content(data_set, f.name, f.hash) not in before]
     drop = _Drop(fresh, known=len(files) - len(fresh))
     if fresh:
-        drop.groups, drop.refused = layouts(work.spark, data_set, fresh, work.types)
-        drop.records, drop.groups = _count(work.spark, data_set, drop.groups, drop.refused)
+        drop.groups, drop.refused = layouts(work.start, data_set, fresh, work.types)
+        if drop.groups:
+            drop.records, drop.groups = _count(work.spark, data_set, drop.groups, drop.refused)
     return drop
 
 
@@ -152,9 +155,13 @@ def _write(work: _Work, drop: _Drop, result: Landed) -> None:
     result.refused = {name: refusal.reason for name, refusal in drop.refused.items()}
     for name, why in result.refused.items():
         log.warning("%s: %s is refused: %s", data_set.name, name, why)
-    if drop.refused:
-        refused = [f for f in drop.files if f.name in drop.refused]
-        refuse_files(work.step, data_set.name, refused, drop.refused)
+    held = held_files(work.step.lake, data_set.name) if drop.refused else {}
+    refused = [f for f in drop.files if f.name in drop.refused]
+    fresh = [f for f in refused if held.get(f.name) != (f.hash, drop.refused[f.name].reason)]
+    result.waiting = len(refused) - len(fresh)
+    if fresh:
+        work.step.begin()
+        refuse_files(work.step, data_set.name, fresh, drop.refused)
     good, first = drop.good, drop.files[0].name
     if not good and drop.refused and drop.known:
         return  # the drop's good files had landed before
@@ -174,6 +181,7 @@ def _write(work: _Work, drop: _Drop, result: Landed) -> None:
     result.corrected = sum(file.name in known for file in good) + len(emptied)
     if not drop.records and not result.corrected and bronze.exists():
         return  # of rare events there was none
+    work.step.begin()
     # a file that was corrected to nothing takes its records back; a first drop without events makes an empty table
     if good:
         rows = union(drop.pulled) if drop.pulled else _readable(frame(work.spark, data_set, drop.groups))
@@ -214,8 +222,6 @@ def _content(data_set: DataSet, name: str, digest: str) -> tuple[str, ...]:
 
 def _count(spark: SparkSession, data_set: DataSet, groups: Groups, refused: dict[str, Refusal]) -> tuple[int, Groups]:
     """Reads everything once; where that fails, file by file, so that one bad file does not stop the others."""
-    if not groups:
-        return 0, groups
     try:
         whole = frame(spark, data_set, groups)
         groups = _without_unreadable(whole, groups, refused)

@@ -6,7 +6,7 @@ import csv
 import difflib
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nightmill.config import DataSet
 from nightmill.config.source import landed_name, landed_place
@@ -14,9 +14,7 @@ from nightmill.errors import DataRefused
 from nightmill.ingest import documents, parsers
 from nightmill.ingest.drop import RawFile, first_line, name_groups
 from nightmill.ingest.parquet import Types, landed_types, other_type, read_schema, usual_types
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from nightmill.spark import Start
 
 
 @dataclass(frozen=True)
@@ -47,15 +45,12 @@ class Refusal(NamedTuple):
     reason: str
 
 
-def layouts(
-    spark: SparkSession, data_set: DataSet, files: list[RawFile], held: Types
-) -> tuple[Groups, dict[str, Refusal]]:
+def layouts(start: Start, data_set: DataSet, files: list[RawFile], held: Types) -> tuple[Groups, dict[str, Refusal]]:
     """Files grouped by their layout, and the reason for each file that cannot land; `held` are bronze's columns."""
     bad: dict[str, Refusal] = {}
     found: dict[str, tuple[RawFile, Layout]] = {}
-    keys = (
-        documents.keys(spark, data_set, [f for f in files if not f.damaged]) if data_set.source.format == "json" else {}
-    )
+    readable = [file for file in files if not file.damaged] if data_set.source.format == "json" else []
+    keys = documents.keys(start(), data_set, readable) if readable else {}
     for file in files:
         try:
             layout = _layout(data_set, file, keys.get(file.name, ()))

@@ -112,6 +112,16 @@ def refuse_files(step: Step, name: str, files: Sequence[RefusedFile], reasons: M
     _replace(table, step, rows, _whole_files(files))
 
 
+def held_files(lake: Lake, name: str) -> dict[str, tuple[str, str]]:
+    """Whole files in quarantine: name -> hash of the content, and why."""
+    table = lake.table("quarantine", name)
+    if not table.exists():
+        return {}
+    columns = ["_file", "_file_hash", "reason"]
+    rows = table.delta().to_pyarrow_table(columns=columns, filters=pc.field("stage") == "land").to_pylist()
+    return {row["_file"]: (row["_file_hash"], row["reason"]) for row in rows}
+
+
 def correct_records(step: Step, name: str, corrections: list[dict[str, Any]]) -> None:
     """Notes what became of records; a later correction of a record replaces an earlier one."""
     table = step.lake.table("quarantine", name)

@@ -20,6 +20,8 @@ from nightmill.lake.ops import append, unfinished
 from nightmill.lake.tables import Lake, Table
 
 log = logging.getLogger(__name__)
+RUN = "NIGHTMILL_RUN"
+"""Environment variable with the run that a process is part of."""
 
 
 def new_run_id(command: str) -> str:
@@ -38,6 +40,17 @@ class Step:
     lease: Lease
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
+    days: tuple[date, ...] = ()
+    begun: bool = False
+
+    def begin(self) -> None:
+        """Says that there is work, before it is done: a start without an end tells of a kill.
+
+        A step that finds nothing to do never begins, and leaves no trace.
+        """
+        if not self.begun:
+            self.begun = True
+            self.event("started", days=[str(day) for day in self.days])
 
     def read(self, table: Table, version: int | None = None) -> int:
         """Pins an input at a version (the newest without one) and records it."""
@@ -103,21 +116,22 @@ class Step:
 def step(
     lake: Lake, run_id: str, name: str, subject: str, expires: timedelta, days: tuple[date, ...] = ()
 ) -> Iterator[Step]:
-    """Holds the lease on `subject`, writes the events of start and end; raises LeaseHeld if another run has it."""
+    """Holds the lease on `subject`, tells its begin and its end; raises LeaseHeld if another run has it."""
     with Lease(lake, subject, f"{run_id}/{name}", expires) as lease:
-        current = Step(lake, run_id, name, subject, lease)
+        current = Step(lake, run_id, name, subject, lease, days=days)
         for killed in unfinished(lake, subject):  # nobody else can be at it: the lease is ours
             log.warning("%s: its step %s was killed in run %s", subject, killed["step"], killed["run_id"])
             Step(lake, killed["run_id"], killed["step"], subject, lease).event("ended", "killed")
-        current.event("started", days=[str(d) for d in days])
         try:
             yield current
         except BaseException as error:
+            current.begin()
             status = "refused" if isinstance(error, NightmillError) else "failed"
             current.event("ended", status, error=type(error).__name__, what=str(error)[:2000])
             raise
-        current.lineage()
-        current.event("ended", "done")
+        if current.begun:
+            current.lineage()
+            current.event("ended", "done")
 
 
 def _metric_event(row: dict[str, Any]) -> str:

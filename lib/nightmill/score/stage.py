@@ -70,6 +70,7 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
             where=f"{gold_table.label} version {gold_version}",
             fix="land, clean and engineer that day first, or name another --day",
         )
+    step.begin()
     scored_at = datetime.now(UTC)
     hindsight = int(bundle.gold.get("until", 0)) >= end  # it has seen what came after the day
     predictions = step.lake.table("predictions", use_case.name)

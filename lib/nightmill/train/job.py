@@ -119,10 +119,12 @@ def describe(trained: Trained) -> dict[str, object]:
 def gold_facts(prepared: Prepared) -> dict[str, object]:
     """The pinned table as plain values for JSON, without storage options (they may hold secrets).
 
-    Beside version and files `until`: the time up to which weights and interval have seen rows, µs UTC.
+    Beside version and files `until`, the time up to which weights and interval have seen rows, and `last`, the time of
+    the table's last row, whose test part only judges; both in µs UTC.
     """
     index, until = prepared.index, 0
     for part in (prepared.parts.train, prepared.parts.validation):
         rows = np.minimum(part.last + part.window.horizon, part.seen_to) - index.runs.first[part.run] + 1
         until = max(until, int((index.runs.ts[part.run] + rows * index.every_us).max(initial=0)))
-    return {**json.loads(prepared.gold.to_json()), "until": until}
+    last = int((index.runs.ts + (index.runs.length - 1) * index.every_us).max(initial=0))
+    return {**json.loads(prepared.gold.to_json()), "until": until, "last": last}

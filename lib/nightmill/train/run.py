@@ -61,6 +61,7 @@ def train(
             try:
                 context = step(lake, run_id, "train", item.use_case.name, environment.lease.expires)
                 held[place] = (context, context.__enter__())
+                held[place][1].begin()
                 jobs[place] = job(lake, held[place][1], item, run_id)
             except NightmillError as error:
                 results[place] = error
