@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -239,6 +239,34 @@ def score(work: Work, targets: list[str]) -> Outcome:
         return [stage(work.spark, current, use_case, time, work.registry, day) for day in days]
 
     return _each(work, "score", {u.name: u for u in work.use_cases(targets)}, one)
+
+
+def monitor(work: Work, targets: list[str], failed: Mapping[str, str] | None = None) -> Outcome:
+    """What the tables say of the data sets and use cases after a night: figures and alarms.
+
+    `failed` says what stopped them in the night, by subject; None where no night says anything.
+    """
+    from nightmill.monitor import Figure, monitor_data, monitor_predictions
+
+    if len(work.days) != 1:
+        raise ConfigError("monitoring looks back from one night", where="--day", fix="pass --day D")
+    (night,) = work.days
+    lookback = work.configuration.environment.night.lookback
+    cases = [name for name in targets if not (name.startswith(DATA) or f"/{DATA}" in name)]
+    use_cases = {u.name: u for u in work.use_cases(cases)} if cases else {}
+    data_sets = {f"{DATA}{d.name}": d for d in work.data_sets(targets)} if failed is None or not cases else {}
+
+    def one(current: Step, item: Any) -> Any:
+        subject, more = current.subject, []
+        if failed is not None:
+            why = failed.get(subject, "")
+            more = [Figure(subject, "failed", "", float(bool(why)), 0.5, why or "all stages ended well")]
+        if isinstance(item, DataSet):
+            return monitor_data(current, item, night, more)
+        inputs = work.configuration.inputs(item)
+        return monitor_predictions(current, item, inputs, work.registry, night, lookback, more)
+
+    return _each(work, "monitor", data_sets | use_cases, one)
 
 
 def backtest(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Outcome:

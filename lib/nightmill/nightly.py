@@ -20,7 +20,18 @@ from typing import Any, Literal
 
 from nightmill import due
 from nightmill.apart import train_apart
-from nightmill.commands import Outcome, Work, clean, evaluate, features, land, score, series_time, typed_error
+from nightmill.commands import (
+    Outcome,
+    Work,
+    clean,
+    evaluate,
+    features,
+    land,
+    monitor,
+    score,
+    series_time,
+    typed_error,
+)
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, DataRefused, NightmillError, WorkFailed
@@ -127,6 +138,7 @@ class _Run:
                 self._add(
                     "clean", f"{DATA}{name}", partial(self._clean, data_set), masters, {("land", f"{DATA}{name}")}
                 )
+                self._watch(f"{DATA}{name}", "clean")
         wanted: dict[str, str] = {}
         for use_case in self.use_cases:
             inputs = self.work.configuration.inputs(use_case)
@@ -155,6 +167,10 @@ class _Run:
                 "evaluate", name, partial(self._evaluate, use_case), {("train", "all")} & self.tasks.keys(), ready
             )
             self._add("score", name, partial(self._score, use_case), {("evaluate", name)}, ready)
+            self._watch(name, "score")
+
+    def _watch(self, subject: str, last: str) -> None:
+        self._add("monitor", subject, partial(self._monitor, subject), {(last, subject)})
 
     def _add(
         self,
@@ -293,6 +309,17 @@ class _Run:
         rows, days = sum(item.rows for item in scored), ", ".join(str(item.day) for item in scored)
         said = f"{rows:,} predictions by model {scored[-1].model_version} for {days}"
         return [Line("score", use_case.name, "done", said, result=scored)]
+
+    def _monitor(self, subject: str) -> list[Line]:
+        stopped = [
+            line for line in self.lines.values() if line.subject == subject and line.state in ("failed", "skipped")
+        ]
+        why = "; ".join(f"{line.stage} {line.state}: {line.what}" for line in stopped)
+        found = _only(monitor(self._of([self.night]), [subject], {subject: why}))
+        up = sum(alarm.state != "cleared" for alarm in found.alarms)
+        said = f"{len(found.figures)} figures, {up} alarms" + (f", {len(found.raised)} new" if found.raised else "")
+        state: State = "done" if found.days or found.raised else "nothing"
+        return [Line("monitor", subject, state, said, result=found)]
 
 
 def _only(outcome: Outcome) -> Any:

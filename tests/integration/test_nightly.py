@@ -74,7 +74,9 @@ def test_a_system_that_is_not_in_use_is_left_out_and_a_broken_one_stops_no_other
     for name in ("idle", "broken"):
         text = (conf / "data/town/speeds.yaml").read_text().replace("/speeds/", f"/{name}/")
         (conf / f"data/town/{name}.yaml").write_text(text)
-        (conf / f"town/{name}.yaml").write_text((conf / "town/speeds.yaml").read_text().replace("/speeds,", f"/{name},"))
+        (conf / f"town/{name}.yaml").write_text(
+            (conf / "town/speeds.yaml").read_text().replace("/speeds,", f"/{name},")
+        )
     town.history(1)
     (town.raw / "broken" / str(FIRST)).mkdir(parents=True)
     (town.raw / "broken" / str(FIRST) / "a.csv").write_text("nothing,of,this\n1,2,3\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nightmill.config.cleaning import Clean
 from nightmill.config.contract import Contract
+from nightmill.config.monitor import Watched
 from nightmill.config.source import Source
 from nightmill.config.values import Options
 
@@ -21,6 +22,8 @@ class DataSet(Options):
     """What silver promises."""
     clean: Clean = Clean()
     """From bronze to silver."""
+    monitor: Watched = Watched()
+    """What is an alarm."""
 
     @property
     def cell(self) -> str | None:

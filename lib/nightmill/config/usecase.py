@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from nightmill.config.features import Feature
 from nightmill.config.models import Model
+from nightmill.config.monitor import Monitor
 from nightmill.config.values import Duration, Fraction, Options
 
 
@@ -183,6 +184,8 @@ class UseCase(Options):
     """How predictions are made."""
     evaluate: Evaluate = Evaluate()
     """How a model is judged."""
+    monitor: Monitor = Monitor()
+    """What is an alarm."""
 
     @field_validator("inputs", mode="before")
     @classmethod
@@ -206,6 +209,7 @@ class UseCase(Options):
         wanted = {f.over: "graph" for f in self.features if f.kind == "neighbours"}
         if life := self.target.remaining_life:
             wanted |= {life.until: "events"} if life.until else {str(life.rest): "static"}
+        wanted |= {item.split(".")[0]: "static" for item in self.monitor.by}
         for name, kind in wanted.items():
             if kinds.get(name) != kind:
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")

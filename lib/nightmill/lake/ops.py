@@ -13,7 +13,7 @@ from deltalake.exceptions import CommitFailedError
 from nightmill.lake.faults import translated
 from nightmill.lake.tables import Lake
 
-OpsTable = Literal["runs", "lineage", "metrics", "files", "records", "promotions"]
+OpsTable = Literal["runs", "lineage", "metrics", "files", "records", "promotions", "alarms"]
 
 _EVENT = [
     ("run_id", pa.string()),
@@ -31,7 +31,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "lineage": pa.schema([*_EVENT, ("direction", pa.string()), ("table", pa.string()), ("version", pa.int64())]),
     "metrics": pa.schema(
         [*_EVENT, ("metric", pa.string()), ("of", pa.string()), ("horizon", pa.int64()), ("value", pa.float64())]
-        + [("model_version", pa.int64()), ("samples", pa.int64())]
+        + [("model_version", pa.int64()), ("samples", pa.int64()), ("slice", pa.string())]
     ),
     "files": pa.schema(
         [*_EVENT, ("table", pa.string()), ("version", pa.int64()), ("file", pa.string()), ("hash", pa.string())]
@@ -41,6 +41,10 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "promotions": pa.schema(
         [*_EVENT, ("model_version", pa.int64()), ("replaced", pa.int64()), ("reason", pa.string())]
+    ),
+    "alarms": pa.schema(
+        [*_EVENT, ("kind", pa.string()), ("slice", pa.string()), ("state", pa.string()), ("value", pa.float64())]
+        + [("limit", pa.float64()), ("what", pa.string()), ("since", pa.date32()), ("calm", pa.int64())]
     ),
 }
 
@@ -56,7 +60,9 @@ def append(lake: Lake, name: OpsTable, rows: list[dict[str, Any]]) -> None:
     for attempt in range(8):
         try:
             with translated(table.uri):
-                write_deltalake(table.uri, data, mode="append", storage_options=lake.storage_options or None)
+                write_deltalake(  # merge: a lake of an older version may lack columns
+                    table.uri, data, mode="append", schema_mode="merge", storage_options=lake.storage_options or None
+                )
             return
         except CommitFailedError:
             if attempt == 7:

@@ -122,6 +122,18 @@ def held_files(lake: Lake, name: str) -> dict[str, tuple[str, str]]:
     return {row["_file"]: (row["_file_hash"], row["reason"]) for row in rows}
 
 
+def held_days(lake: Lake, name: str) -> dict[date, list[tuple[str, str]]]:
+    """Drop day -> whole files of it in quarantine, and why."""
+    table = lake.table("quarantine", name)
+    if not table.exists():
+        return {}
+    found: dict[date, list[tuple[str, str]]] = {}
+    rows = table.delta().to_pyarrow_table(columns=["day", "_file", "reason"], filters=pc.field("stage") == "land")
+    for row in rows.sort_by("_file").to_pylist():
+        found.setdefault(row["day"], []).append((row["_file"], row["reason"]))
+    return found
+
+
 def correct_records(step: Step, name: str, corrections: list[dict[str, Any]]) -> None:
     """Notes what became of records; a later correction of a record replaces an earlier one."""
     table = step.lake.table("quarantine", name)

@@ -87,6 +87,11 @@ class Step:
         row = {"event": "promoted", "model_version": version, "replaced": before, "reason": reason}
         append(self.lake, "promotions", [self._base() | row])
 
+    def alarms(self, rows: list[dict[str, Any]]) -> None:
+        """Appends to ops.alarms; each row has subject, kind, slice, state, value, limit, what, since and calm."""
+        named = [f"{row['kind']} {row['slice']} {row['day']}".replace("  ", " ") for row in rows]
+        append(self.lake, "alarms", [self._base() | {"event": name} | row for name, row in zip(named, rows)])
+
     def event(self, event: str, status: str = "", **detail: Any) -> None:
         """Appends to ops.runs."""
         row = {
@@ -135,5 +140,5 @@ def step(
 
 
 def _metric_event(row: dict[str, Any]) -> str:
-    parts = (row.get("metric"), row.get("of"), row.get("horizon"), row.get("day"))
+    parts = (row.get("metric"), row.get("of"), row.get("slice"), row.get("horizon"), row.get("day"))
     return " ".join(str(part) for part in parts if part is not None)

@@ -57,6 +57,8 @@ class Bundle:
     seed: int
     metrics: dict[str, float] = field(default_factory=dict)
     """On the validation part."""
+    deciles: list[float] = field(default_factory=list)
+    """The nine values that part its predictions on the validation part into tenths; later ones are held to them."""
 
     @property
     def shape(self) -> Shape:
@@ -105,6 +107,7 @@ class Bundle:
             "gold": self.gold,
             "seed": self.seed,
             "metrics": {name: _number(value) for name, value in self.metrics.items()},
+            "deciles": [float(value) for value in self.deciles],
         }
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
         return {WEIGHTS: save(weights), DESCRIPTION: text.encode()}
@@ -149,6 +152,7 @@ def _assemble(data: dict[str, Any], weights: dict[str, Tensor], where: str) -> B
                 interval["share"], _floats(interval["low"], -1), _floats(interval["high"], 1), tuple(interval["count"])
             ),
             **{name: data[name] for name in ("use_case", "target", "config", "gold", "seed", "metrics")},
+            deciles=list(data.get("deciles", [])),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise ConfigError(

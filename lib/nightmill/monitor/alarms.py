@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -65,7 +65,7 @@ def judge(figures: Iterable[Figure], open_before: Mapping[Name, Alarm], night: d
         elif before is not None:
             calm = before.calm + 1 if figure.value <= CALM * figure.limit else 0
             found.append(Alarm(figure, "cleared" if calm >= NIGHTS else "stays", before.since, calm))
-    found += [alarm for name, alarm in open_before.items() if name not in measured]
+    found += [replace(alarm, state="stays") for name, alarm in open_before.items() if name not in measured]
     order = {"raised": 0, "stays": 1, "cleared": 2}
     return sorted(found, key=lambda a: (order[a.state], a.figure.name))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -148,7 +148,7 @@ def live_errors(predictions: Table, gold: Table, gold_version: int, day: date, e
     lookup[list(places)] = list(places.values())
     wide = len(horizons)
     sums: dict[str, Floats] = {name: np.zeros(len(codes.numbers) * wide) for name in SUMS}
-    for batch in _batches(predictions, day, ["entity", "ts", "horizon", "target_ts", "value", "lo", "hi"]):
+    for batch in day_batches(predictions, day, ["entity", "ts", "horizon", "target_ts", "value", "lo", "hi"]):
         entity = codes.of(batch["entity"])
         size = len(codes.numbers) * wide
         if size > len(sums["n"]):
@@ -177,19 +177,18 @@ def _span(predictions: Table, day: date) -> tuple[int, int, list[int]] | None:
     """First and last time that a day's predictions are about or were made at, and their horizons."""
     first = last = None
     horizons: set[int] = set()
-    for batch in _batches(predictions, day, ["ts", "target_ts", "horizon"]):
+    for batch in day_batches(predictions, day, ["ts", "target_ts", "horizon"]):
         low, high = pc.min(batch["ts"]).cast(pa.int64()).as_py(), pc.max(batch["target_ts"]).cast(pa.int64()).as_py()
         first, last = min(low, first or low), max(high, last or high)
         horizons.update(batch["horizon"].unique().to_pylist())
     return None if first is None or last is None else (first, last, sorted(horizons))
 
 
-def _batches(predictions: Table, day: date, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def day_batches(predictions: Table, day: date, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The predictions of a day, batch by batch."""
     source = predictions.delta().to_pyarrow_dataset(partitions=[("day", "=", day.isoformat())])
     yield from (batch for batch in source.scanner(columns=columns).to_batches() if batch.num_rows)
 
 
 def _micros(times: pa.Array) -> Ints:
     return np.asarray(times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False))
-
-

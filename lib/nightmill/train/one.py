@@ -51,6 +51,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         gold=gold_facts(prepared),
         seed=job.seed,
         metrics=_metrics(job.use_case.evaluate.metrics, truth, value, interval),
+        deciles=np.quantile(value, np.linspace(0.1, 0.9, 9)).tolist() if value.size else [],
     )
     count = setup.training.samples
     return Trained(bundle, state.history, loop.resumed_from, state.seconds, count, ranks.world())

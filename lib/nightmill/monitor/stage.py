@@ -1,0 +1,117 @@
+"""The stage `monitor`: what the night's tables say of data and predictions, as figures and as alarms."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from nightmill.config import DataSet, UseCase
+from nightmill.errors import NightmillError
+from nightmill.lake.ops import events
+from nightmill.lake.registry import Registry
+from nightmill.lake.run import Step
+from nightmill.monitor.alarms import Alarm, Figure, judge, open_alarms
+from nightmill.monitor.data import watch_data
+from nightmill.monitor.predictions import stale_days, watch_predictions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Monitored:
+    """What a night's monitoring said of one data set or use case."""
+
+    subject: str
+    night: date
+    days: list[date] = field(default_factory=list)
+    """Days whose predictions were held against truth."""
+    figures: list[Figure] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    """Those that are up, and those that ended this night."""
+
+    @property
+    def raised(self) -> list[Alarm]:
+        """Alarms of this night."""
+        return [alarm for alarm in self.alarms if alarm.state == "raised"]
+
+
+def monitor_data(step: Step, data_set: DataSet, night: date, more: list[Figure]) -> Monitored:
+    """Freshness, completeness and refusals of a data set; `more` are figures of the night itself."""
+    return _judged(step, Monitored(step.subject, night, [], [*watch_data(step.lake, data_set, night), *more]))
+
+
+def monitor_predictions(
+    step: Step,
+    use_case: UseCase,
+    data_sets: dict[str, DataSet],
+    registry: Registry,
+    night: date,
+    lookback: timedelta,
+    more: list[Figure],
+) -> Monitored:
+    """Live error, intervals and drift of a use case; `more` are figures of the night itself, as a stage that failed."""
+    time = data_sets[next(iter(use_case.inputs))].contract.time
+    assert time is not None  # checked with the configuration
+    days = stale_days(step.lake, use_case, time, night, lookback)
+    result = Monitored(use_case.name, night, days, list(more))
+    predictions = step.lake.table("predictions", use_case.name)
+    if predictions.exists():
+        watch = watch_predictions(step.lake, use_case, data_sets, _deciles(registry, use_case), days, night)
+        result.figures += watch.figures
+        if watch.metrics:
+            step.begin()
+            step.read(step.lake.table("gold", use_case.name))
+            step.read(predictions)
+            step.metric(watch.metrics)
+    return _judged(step, result)
+
+
+def _judged(step: Step, result: Monitored) -> Monitored:
+    """Adds what the figures make of the alarms; ops.alarms gets what changed and what is up, once a night."""
+    told = events(step.lake, "alarms", subject=result.subject)
+    before = open_alarms(row for row in told if row["day"] < result.night)
+    result.alarms = judge(result.figures, before, result.night)
+    known = {(r["kind"], r["slice"], r["state"], r["calm"], r["value"]) for r in told if r["day"] == result.night}
+    rows = [_row(alarm, result.night) for alarm in result.alarms]
+    new = [row for row in rows if (row["kind"], row["slice"], row["state"], row["calm"], row["value"]) not in known]
+    if new:
+        step.begin()
+        step.alarms(new)
+    for alarm in result.raised:
+        log.warning("alarm: %s", said(alarm))
+    return result
+
+
+def said(alarm: Alarm) -> str:
+    """An alarm in one line."""
+    figure = alarm.figure
+    where = f" ({figure.slice})" if figure.slice else ""
+    return f"{figure.subject}{where}: {figure.kind}: {figure.what}"
+
+
+def _row(alarm: Alarm, night: date) -> dict[str, object]:
+    figure = alarm.figure
+    return {
+        "subject": figure.subject,
+        "kind": figure.kind,
+        "slice": figure.slice,
+        "state": alarm.state,
+        "value": float(figure.value),
+        "limit": float(figure.limit),
+        "what": figure.what,
+        "since": alarm.since,
+        "calm": alarm.calm,
+        "day": night,
+    }
+
+
+def _deciles(registry: Registry, use_case: UseCase) -> list[float]:
+    version = registry.champion(use_case.name)
+    if version is None:
+        return []
+    try:
+        return [float(v) for v in json.loads(registry.load(use_case.name, version)["model.json"]).get("deciles", [])]
+    except NightmillError:  # scoring says what is wrong with it
+        return []
