@@ -157,6 +157,13 @@ _command(
 )
 
 
+_command(
+    "monitor",
+    "Predictions against what came true, intervals, drift, and the state of the drops: figures and alarms of a night.",
+    lambda w, t: commands.monitor(w, t),
+)
+
+
 def _nightly(work: Work, targets: list[str] | None) -> Outcome:
     from nightmill.nightly import nightly
 

@@ -69,6 +69,14 @@ def _verdict(subject: str, item: Any) -> list[list[Any]]:
     ]
 
 
+def _monitored(subject: str, item: Any) -> list[list[Any]]:
+    states = {alarm.figure.name: alarm.state for alarm in item.alarms}
+    return [
+        [subject, figure.kind, figure.slice, figure.value, figure.limit, states.get(figure.name, ""), figure.what]
+        for figure in item.figures
+    ]
+
+
 def _migrated(subject: str, item: Any) -> list[list[Any]]:
     return [[subject, done] for done in item.done or ["nothing to do"]]
 
@@ -89,6 +97,7 @@ _SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
     "Simulated": (("data set", "records", "planted dirt"), _simulated),
     "Landed": (("data set", "records", "files", "corrected", "landed before", "unreadable", "version"), _landed),
     "Cleaned": (("data set", "days", "parsed", "accepted", "refused", "duplicates", "version"), _cleaned),
+    "Monitored": (("of", "figure", "part", "value", "limit", "alarm", "what"), _monitored),
     "Migrated": (("data set", "what was done"), _migrated),
     "Engineered": (("use case", "days", "rows in gold", "features", "version"), _engineered),
     "Candidate": (("use case", "candidate", "samples", "epochs", "training", "on validation"), _candidate),
