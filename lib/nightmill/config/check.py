@@ -19,7 +19,7 @@ Slip = tuple[tuple[Hashable, ...], str, str]
 
 def check_data_set(data_set: DataSet, document: Document) -> None:
     """Raises ConfigError for the first part that does not fit the others."""
-    for found in (_times, _arrays, _rules, _filters, _steps, _events):
+    for found in (_times, _arrays, _rules, _filters, _steps, _events, _place):
         for location, what, fix in found(data_set):
             where = document.place(location)
             if found is _steps and where.startswith("--set"):
@@ -147,6 +147,16 @@ def _events(data_set: DataSet) -> Iterator[Slip]:
         if contract.entity != [events.grid.entity]:
             what = f"the key is {contract.key}, and the grid's cells are called '{events.grid.entity}'"
             yield (*at, "entity"), what, "make the cell the entity of the key"
+
+
+def _place(data_set: DataSet) -> Iterator[Slip]:
+    contract, place = data_set.contract, data_set.place
+    for axis in ("x", "y", "area") if place else ():
+        name = getattr(place, axis)
+        if name is not None:
+            yield from _column(contract, name, ("place", axis))
+            if axis != "area" and contract.column(name).type not in ("float", "int"):
+                yield ("place", axis), f"'{name}' is {contract.column(name).type}", "name a column of numbers"
 
 
 def _column(contract: Contract, name: str, at: tuple[Hashable, ...]) -> Iterator[Slip]:

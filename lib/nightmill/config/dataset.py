@@ -9,6 +9,17 @@ from nightmill.config.source import Source
 from nightmill.config.values import Options
 
 
+class Place(Options):
+    """Columns that say where each entity is: the report draws a map of the city, or a floor plan of the plant."""
+
+    x: str
+    """Column of the way east: km, m or degrees of longitude."""
+    y: str
+    """Column of the way north in the unit of x, or degrees of latitude."""
+    area: str | None = None
+    """Column of what a place is part of: a district, a hall."""
+
+
 class DataSet(Options):
     """One kind of raw data and what it must look like."""
 
@@ -24,6 +35,8 @@ class DataSet(Options):
     """From bronze to silver."""
     monitor: Watched = Watched()
     """What is an alarm."""
+    place: Place | None = None
+    """Where each entity is."""
 
     @property
     def cell(self) -> str | None:

@@ -101,6 +101,7 @@ class Configuration:
         document = self.documents.get(use_case.name) or Document(Path(f"conf/{use_case.name}.yaml"), {})
         _check_columns(use_case, found, document)
         _check_holidays(use_case, found, document)
+        _check_slices(use_case, found, document)
         return found
 
     def raw(self) -> str:
@@ -181,6 +182,19 @@ def _check_columns(use_case: UseCase, inputs: dict[str, DataSet], document: Docu
             raise ConfigError(
                 f"{use_case.name}: data set {series.name} has no column '{name}'",
                 where=document.place(location),
+                fix=f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(columns)}",
+            )
+
+
+def _check_slices(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
+    for number, item in enumerate(use_case.monitor.by):
+        name, column = item.split(".")
+        columns = inputs[name].contract.kept
+        if column not in columns:
+            near = difflib.get_close_matches(column, columns, 1, 0.5)
+            raise ConfigError(
+                f"{use_case.name}: data set {inputs[name].name} has no column '{column}'",
+                where=document.place(["monitor", "by", number]),
                 fix=f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(columns)}",
             )
 

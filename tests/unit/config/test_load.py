@@ -57,6 +57,14 @@ def test_the_folder_is_right_before_it_is_spoilt(conf: Path) -> None:
         (DATA, "  time: {column", "  time: {colum", 7, "column"),
         (DATA, "  format: csv", "  formt: csv", 3, "format"),
         (CASE, "title: Speed ahead", "title: Speed ahead\nextend: other", 2, "extends"),
+        (DATA, "title: Loop", "place: {x: spead, y: slot}\ntitle: Loop", 1, "speed"),
+        (
+            CASE,
+            "graph}\n",
+            "graph}\n  spots: {from: data/town/roads, as: static}\nmonitor: {by: [spots.wight]}\n",
+            7,
+            "weight",
+        ),
     ],
 )
 def test_a_misspelt_name_is_refused_with_its_line_and_the_nearest(
