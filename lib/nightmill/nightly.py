@@ -79,6 +79,15 @@ class Night:
         """Whether there was nothing to do."""
         return all(line.state == "nothing" for line in self.lines)
 
+    def told(self) -> dict[str, Any]:
+        """The night as plain values, for ops.runs."""
+        lines = [
+            {"stage": line.stage, "subject": line.subject, "state": line.state, "what": line.what}
+            | {"seconds": round(line.seconds, 3), "fix": line.error.fix if line.error else ""}
+            for line in self.lines
+        ]
+        return {"day": str(self.day), "seconds": round(self.seconds, 3), "lines": lines}
+
 
 @dataclass
 class _Task:
@@ -124,6 +133,7 @@ class _Run:
             found = Night(self.night, work.run_id, list(self.lines.values()), time.monotonic() - self.started)
             if not found.idle:
                 step.begin()
+                step.event(f"night {found.day}", **found.told())  # what the report says of it, whenever it is written
         return found
 
     # what there is to do

@@ -18,7 +18,7 @@ from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake, Table
 from nightmill.metrics import psi
 from nightmill.monitor.alarms import Figure
-from nightmill.monitor.live import Errors, Figures, day_batches, live_errors
+from nightmill.lake.live import Errors, Figures, day_batches, live_errors
 
 LEAST = 30
 """Predictions with truth, and values of a histogram, below which nothing is said of a slice."""
