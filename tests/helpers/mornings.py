@@ -207,7 +207,12 @@ class Mornings:
     def plant(self) -> None:
         names = [f"M{n:02}" for n in range(self.machines)]
         self.machine = names
-        rows = {"machine": names, "ts": [_utc(NIGHT)] * len(names), "vibration": self.random.random(len(names))}
+        rows = {
+            "machine": names,
+            "ts": [_utc(NIGHT)] * len(names),
+            "day": [NIGHT] * len(names),
+            "vibration": self.random.random(len(names)),
+        }
         hall = [f"Hall {1 + n // 12}" for n in range(len(names))]
         rows |= {"x": [8.0 * (n % 6) + 60 * (n // 24) for n in range(len(names))], "hall": hall}
         rows |= {"y": [7.0 * (n % 12 // 6) + 30.0 * (n // 12 % 2) for n in range(len(names))]}
@@ -239,7 +244,15 @@ class Mornings:
         self.write("gold", name, pa.Table.from_arrays(arrays, schema=GOLD))
 
     def _predict(
-        self, name: str, day: date, entities: list[str], at: datetime, every: timedelta, ahead: Any, value: Any, wide: Any
+        self,
+        name: str,
+        day: date,
+        entities: list[str],
+        at: datetime,
+        every: timedelta,
+        ahead: Any,
+        value: Any,
+        wide: Any,
     ) -> None:
         many, origin = len(entities), np.datetime64(at.replace(tzinfo=None), "us")
         rows = many * len(ahead)
@@ -368,7 +381,15 @@ class Mornings:
             self.told("metrics", "monitor", "city/traffic", f"{metric} {of} {where} {horizon} {day}", day, **more)
 
     def alarm(
-        self, subject: str, kind: str, where: str, state: str, value: float, limit: float, what: str, since: date = NIGHT
+        self,
+        subject: str,
+        kind: str,
+        where: str,
+        state: str,
+        value: float,
+        limit: float,
+        what: str,
+        since: date = NIGHT,
     ) -> None:
         more = {"kind": kind, "slice": where, "state": state, "value": value, "limit": limit, "what": what}
         self.told("alarms", "monitor", subject, f"{kind} {where} {NIGHT}", since=since, calm=0, **more)
