@@ -317,8 +317,8 @@ class _Run:
         why = "; ".join(f"{line.stage} {line.state}: {line.what}" for line in stopped)
         found = _only(monitor(self._of([self.night]), [subject], {subject: why}))
         up = sum(alarm.state != "cleared" for alarm in found.alarms)
-        said = f"{len(found.figures)} figures, {up} alarms" + (f", {len(found.raised)} new" if found.raised else "")
-        state: State = "done" if found.days or found.raised else "nothing"
+        said = f"{len(found.figures)} figures, {up} alarms" + (f", {len(found.news)} told" if found.news else "")
+        state: State = "done" if found.days or found.news else "nothing"
         return [Line("monitor", subject, state, said, result=found)]
 
 

@@ -22,7 +22,8 @@ FIGURE = Figure("city/traffic", "error", 'road="7"', 2.0, 1.5, "mean absolute er
 
 
 def _monitored(state: Any = "raised") -> list[Monitored]:
-    return [Monitored("city/traffic", NIGHT, [], [FIGURE], [Alarm(FIGURE, state, NIGHT)])]
+    alarms = [Alarm(FIGURE, state, NIGHT)]
+    return [Monitored("city/traffic", NIGHT, [], [FIGURE], alarms, alarms if state != "stays" else [])]
 
 
 @pytest.fixture
