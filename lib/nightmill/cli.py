@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nightmill import __version__, commands
+from nightmill import __version__, commands, logs
 from nightmill.apart import on_a_leash
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
@@ -166,8 +166,10 @@ _command(
 
 def _nightly(work: Work, targets: list[str] | None) -> Outcome:
     from nightmill.nightly import nightly
+    from nightmill.terminal import night_shown
 
-    return nightly(work, targets or ["all"])
+    with night_shown() as watch:
+        return nightly(work, targets or ["all"], watch)
 
 
 _command(
@@ -367,10 +369,7 @@ def _day(option: str, text: str) -> date:
 
 def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
     """Runs a command, prints what came of it, and exits with its code."""
-    # what libraries log is raised, too; py4j writes whole stack traces on Ctrl-C
-    others = logging.WARNING if debug else logging.CRITICAL
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=others, force=True)
-    logging.getLogger("nightmill").setLevel(logging.INFO)
+    logs.speak(debug)
     try:
         outcome = command()
     except typer.Exit:
@@ -406,7 +405,7 @@ def _stop(number: int, _: Any) -> None:
 
 def _complain(error: NightmillError, subject: str = "") -> None:
     prefix = "" if subject.removeprefix(DATA) in error.what else f"{subject}: "
-    print(f"nightmill: {prefix}{error}", file=sys.stderr)
+    logs.complain(error, subject, f"{prefix}{error}")
 
 
 def _progress(line: dict[str, Any]) -> None:
@@ -419,7 +418,8 @@ def _progress(line: dict[str, Any]) -> None:
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
     failures = {
-        name: {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+        name: {"error": type(error).__name__}
+        | {key: logs.without_secrets(getattr(error, key)) for key in ("what", "where", "fix")}
         for name, error in outcome.failures.items()
     }
     return {"results": {name: _plain(item) for name, item in outcome.results.items()}, "failures": failures}

@@ -18,6 +18,7 @@ from nightmill.errors import ConfigError, NightmillError, WorkFailed
 from nightmill.lake.faults import translate
 from nightmill.lake.run import RUN, Step, new_run_id, step
 from nightmill.lake.tables import Lake
+from nightmill.logs import speak_of
 from nightmill.spark import require_engine, session
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Work:
     @cached_property
     def run_id(self) -> str:
         """One id for all that the command does."""
-        return os.environ.get(RUN) or new_run_id(self.command)
+        run = os.environ.get(RUN) or new_run_id(self.command)
+        speak_of(run)
+        return run
 
     @cached_property
     def lake(self) -> Lake:

@@ -44,6 +44,8 @@ Key = tuple[str, str]
 """Stage, and data set or use case."""
 UNTIL_THE_BUDGET = ("land", "clean", "features", "train", "evaluate")
 """Stages that are not begun once the night's budget is used up."""
+LOOK_EVERY = 1.0
+"""Seconds after which a watcher is told how far the night is, if nothing ended before."""
 
 
 @dataclass
@@ -89,14 +91,31 @@ class _Task:
     needs: set[Key] = field(default_factory=set)
 
 
-def nightly(work: Work, targets: list[str]) -> Outcome:
-    """Runs the nights of the days given, oldest first; a failure stops what rests on it, and nothing else."""
+@dataclass(frozen=True)
+class Underway:
+    """How far a night is."""
+
+    day: date
+    done: int
+    of: int
+    now: tuple[str, ...]
+    """What is being worked on."""
+
+
+Watch = Callable[[Underway], None]
+
+
+def nightly(work: Work, targets: list[str], watch: Watch = lambda _: None) -> Outcome:
+    """Runs the nights of the days given, oldest first; a failure stops what rests on it, and nothing else.
+
+    `watch` is told whenever a step begins or ends.
+    """
     if not work.days:
         raise ConfigError("a night has a day", where="--day", fix="pass --day D, or --from A --to B")
     use_cases = work.use_cases(targets)
     outcome = Outcome()
     for day in work.days:
-        night = _Run(work, day, use_cases).run()
+        night = _Run(work, day, use_cases, watch).run()
         outcome.results[str(day)] = night
         outcome.failures |= night.failures
     return outcome
@@ -105,13 +124,14 @@ def nightly(work: Work, targets: list[str]) -> Outcome:
 class _Run:
     """One night under way."""
 
-    def __init__(self, work: Work, night: date, use_cases: list[UseCase]) -> None:
-        self.work, self.night, self.use_cases = work, night, use_cases
+    def __init__(self, work: Work, night: date, use_cases: list[UseCase], watch: Watch) -> None:
+        self.work, self.night, self.use_cases, self.watch = work, night, use_cases, watch
         self.options = work.configuration.environment.night
         self.raw = work.configuration.raw()
         self.started = time.monotonic()
         self.lines: dict[Key, Line] = {}
         self.tasks: dict[Key, _Task] = {}
+        self.active: list[str] = []
         self.stopped = threading.Event()
 
     def run(self) -> Night:
@@ -188,15 +208,18 @@ class _Run:
         graph = TopologicalSorter({key: task.after & self.tasks.keys() for key, task in self.tasks.items()})
         graph.prepare()
         running: dict[Future[list[Line]], Key] = {}
+        done = 0
         with ThreadPoolExecutor(self.options.at_once, "night") as pool:
             try:
                 while graph.is_active():
                     for key in graph.get_ready():
                         running[pool.submit(self._attempt, key)] = key
-                    for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                        for line in ended.result():
-                            self.lines[line.stage, line.subject] = line
-                        graph.done(running.pop(ended))
+                    ended = wait(running, LOOK_EVERY, FIRST_COMPLETED).done
+                    for one in ended:
+                        self.lines |= {(line.stage, line.subject): line for line in one.result()}
+                        graph.done(running.pop(one))
+                        done += 1
+                    self.watch(Underway(self.night, done, len(self.tasks), tuple(self.active)))
             except BaseException:
                 self.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -210,7 +233,8 @@ class _Run:
         ]
         if stopped:
             return [Line(*key, "skipped", f"because of {stopped[0]}")]
-        started = time.monotonic()
+        started, name = time.monotonic(), f"{stage} {subject}"
+        self.active.append(name)
         try:
             if stage in UNTIL_THE_BUDGET and self._seconds_left() == 0:
                 raise WorkFailed(
@@ -222,6 +246,8 @@ class _Run:
         except Exception as error:
             typed = typed_error(error, subject)
             lines = [Line(*key, "failed", typed.what, error=typed)]
+        finally:
+            self.active.remove(name)
         for line in lines:
             line.seconds = time.monotonic() - started
             log.info("%s %s: %s%s", line.stage, line.subject, f"{line.state}: " if line.error else "", line.what)

@@ -21,10 +21,17 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_a_step_that_ends_leaves_a_start_and_an_end(lake: Lake) -> None:
-    with step(lake, "run-1", "clean", "data/city/traffic", MINUTE, (date(2026, 3, 1),)):
-        pass
+    with step(lake, "run-1", "clean", "data/city/traffic", MINUTE, (date(2026, 3, 1),)) as current:
+        current.begin()
+        current.begin()
     told = [(e["run_id"], e["step"], e["event"], e["status"]) for e in events(lake, "runs")]
     assert told == [("run-1", "clean", "started", ""), ("run-1", "clean", "ended", "done")]
+
+
+def test_a_step_that_finds_nothing_to_do_leaves_no_trace(lake: Lake) -> None:
+    with step(lake, "run-1", "clean", "data/city/traffic", MINUTE) as current:
+        current.inputs["bronze/city/traffic"] = 3
+    assert events(lake, "runs") == events(lake, "lineage") == []
 
 
 def test_a_step_that_is_refused_says_why_and_frees_its_lease(lake: Lake) -> None:
@@ -60,6 +67,7 @@ def test_an_event_that_was_written_twice_is_told_once(lake: Lake) -> None:
 def test_lineage_names_inputs_and_outputs_with_versions(lake: Lake) -> None:
     with step(lake, "run-1", "clean", "city/traffic", MINUTE) as current:
         current.inputs["bronze/city/traffic"] = 3
+        current.begin()
         current.wrote(lake.table("silver", "city/traffic"), 7)
     told = {(e["direction"], e["table"], e["version"]) for e in events(lake, "lineage")}
     assert told == {("read", "bronze/city/traffic", 3), ("wrote", "silver/city/traffic", 7)}
