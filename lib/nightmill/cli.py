@@ -53,6 +53,7 @@ Corrections = Annotated[
     typer.Option("--corrections", help="With --replay: refused records, as `show --refused` wrote them, edited."),
 ]
 Refused = Annotated[Path | None, typer.Option("--refused", help="Write the refused records into this csv file.")]
+Entity = Annotated[str, typer.Option("--entity", help="A sensor, machine or cell, as predictions name it.")]
 Results = Annotated[Path | None, typer.Option("--results", help="Folder that receives the table as Markdown.")]
 
 
@@ -150,13 +151,19 @@ _command(
 )
 _command(
     "show",
-    "What the tables of a data set hold: rows, days, gaps, refusals, freshness.",
+    "How a use case stands (models, steps, alarms), and what tables hold (rows, gaps, refusals, freshness).",
     lambda w, t, refused: commands.show(w, t, refused),
     by_day=False,
     more={"refused": (Refused, None)},
 )
 
 
+_command(
+    "explain",
+    "Where the predictions of an entity came from: model, tables and their versions, raw files.",
+    lambda w, t, entity: commands.explain(w, t, entity),
+    more={"entity": (Entity, inspect.Parameter.empty)},
+)
 _command(
     "monitor",
     "Predictions against what came true, intervals, drift, and the state of the drops: figures and alarms of a night.",

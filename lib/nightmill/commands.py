@@ -49,6 +49,11 @@ class Outcome:
         return codes.pop() if not self.results and len(codes) == 1 else WorkFailed.exit_code
 
 
+def is_data(target: str) -> bool:
+    """Whether a target names a data set, and not a use case."""
+    return target.startswith(DATA) or f"/{DATA}" in target
+
+
 def typed_error(error: Exception, where: str) -> NightmillError:
     """The typed error that a failure stands for; of a bug it says so."""
     typed = error if isinstance(error, NightmillError) else translate(error, where)
@@ -111,8 +116,7 @@ class Work:
             names = self.configuration.data_set_names()
         found: dict[str, DataSet] = {}
         for name in names:
-            is_data = name.startswith(DATA) or f"/{DATA}" in name
-            some = [self.configuration.data_set(name)] if is_data else self._inputs(name)
+            some = [self.configuration.data_set(name)] if is_data(name) else self._inputs(name)
             found |= {data_set.name: data_set for data_set in some}
         return _masters_first(found)
 
@@ -181,8 +185,12 @@ def migrate(work: Work, targets: list[str]) -> Outcome:
 
 
 def show(work: Work, targets: list[str], refused: Path | None) -> Outcome:
-    """What the tables of each data set hold; with `refused` its refused records go into that file."""
+    """How each use case stands, and what the tables of each data set hold.
+
+    With `refused` the refused records of a data set go into that file.
+    """
     from nightmill.show import describe
+    from nightmill.standing import standing
 
     data_sets = work.data_sets(targets)
     if refused is not None and len(data_sets) > 1:
@@ -191,7 +199,26 @@ def show(work: Work, targets: list[str], refused: Path | None) -> Outcome:
         from nightmill.clean import write_refused
 
         log.info("%s: %d refused records", refused, write_refused(work.lake, data_sets[0], refused))
-    return Outcome({f"{DATA}{data_set.name}": describe(work.lake, data_set) for data_set in data_sets})
+    cases = [name for name in targets if not is_data(name)]
+    found = {u.name: standing(work.lake, work.registry, u) for u in (work.use_cases(cases) if cases else [])}
+    return Outcome(found | {f"{DATA}{data_set.name}": describe(work.lake, data_set) for data_set in data_sets})
+
+
+def explain(work: Work, targets: list[str], entity: str) -> Outcome:
+    """Where the predictions of an entity came from: model, tables, files."""
+    from nightmill.explain import explain as find
+
+    if len(work.days) > 1:
+        raise ConfigError("a prediction has one day", where="--from", fix="pass --day D, or none for the last one")
+    outcome = Outcome()
+    for use_case in work.use_cases(targets):
+        inputs = work.configuration.inputs(use_case)
+        try:
+            day = work.days[0] if work.days else None
+            outcome.results[use_case.name] = find(work.lake, work.registry, use_case, inputs, entity, day)
+        except NightmillError as error:
+            outcome.failures[use_case.name] = error
+    return outcome
 
 
 def features(work: Work, targets: list[str]) -> Outcome:
@@ -255,7 +282,7 @@ def monitor(work: Work, targets: list[str], failed: Mapping[str, str] | None = N
         raise ConfigError("monitoring looks back from one night", where="--day", fix="pass --day D")
     (night,) = work.days
     lookback = work.configuration.environment.night.lookback
-    cases = [name for name in targets if not (name.startswith(DATA) or f"/{DATA}" in name)]
+    cases = [name for name in targets if not is_data(name)]
     use_cases = {u.name: u for u in work.use_cases(cases)} if cases else {}
     data_sets = {f"{DATA}{d.name}": d for d in work.data_sets(targets)} if failed is None or not cases else {}
 

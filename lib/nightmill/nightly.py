@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any, Literal
 
 from nightmill import due
@@ -34,7 +35,9 @@ from nightmill.commands import (
 )
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA
-from nightmill.errors import ConfigError, DataRefused, NightmillError, WorkFailed
+from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError, WorkFailed
+from nightmill.lake.ops import compact
+from nightmill.monitor.tell import to_prometheus, to_webhook
 from nightmill.spark import cancel_jobs
 
 log = logging.getLogger(__name__)
@@ -132,19 +135,37 @@ class _Run:
         self.lines: dict[Key, Line] = {}
         self.tasks: dict[Key, _Task] = {}
         self.active: list[str] = []
+        self.unreachable: MachineError | None = None
         self.stopped = threading.Event()
 
     def run(self) -> Night:
         """Does what is due; raises LeaseHeld where another night is at work in this lake."""
         work = self.work
         with work.step("nightly", "nightly") as step:
-            work.registry.versions("")  # opened once, before threads ask for it
+            self._reach_registry()
             self._plan()
             self._work_off()
             found = Night(self.night, work.run_id, list(self.lines.values()), time.monotonic() - self.started)
             if not found.idle:
                 step.begin()
+            self._tell(found)
+            compact(work.lake)
         return found
+
+    def _reach_registry(self) -> None:
+        """Asks it once, before threads do; where it does not answer, data are still landed, cleaned and watched."""
+        try:
+            self.work.registry.versions("")
+        except MachineError as error:
+            log.warning("no model is trained, judged or used tonight: %s", error.what)
+            self.unreachable = error
+
+    def _tell(self, night: Night) -> None:
+        """Alarms and figures to those who want to be told."""
+        watched = [line.result for line in night.lines if line.stage == "monitor" and line.result is not None]
+        to_webhook(night.run_id, watched)
+        if self.options.prometheus is not None:
+            to_prometheus(Path(self.options.prometheus), night.seconds, list(night.failures), watched)
 
     # what there is to do
 
@@ -169,7 +190,11 @@ class _Run:
             name, others = use_case.name, {("clean", f"{DATA}{d.name}") for d in inputs.values()} & self.tasks.keys()
             self._add("features", name, partial(self._features, use_case), others, {("clean", f"{DATA}{series.name}")})
             time_of = series_time(self.work, use_case)
-            why = due.training(self.work.lake, use_case, time_of, self.work.registry, self.night)
+            why = (
+                ""
+                if self.unreachable
+                else due.training(self.work.lake, use_case, time_of, self.work.registry, self.night)
+            )
             if why:
                 log.info("%s: a new model is due, because %s", name, why)
                 wanted[name] = why
@@ -318,12 +343,16 @@ class _Run:
         return lines
 
     def _evaluate(self, use_case: UseCase) -> list[Line]:
+        if self.unreachable:
+            raise self.unreachable
         if not due.to_judge(self.work.lake, use_case, self.work.registry):
             return [Line("evaluate", use_case.name, "nothing", "no new candidate")]
         verdict = _only(evaluate(self._of([]), [use_case.name]))
         return [Line("evaluate", use_case.name, "done", verdict.reason, result=verdict)]
 
     def _score(self, use_case: UseCase) -> list[Line]:
+        if self.unreachable:
+            raise self.unreachable
         scored = []
         for day in due.unscored(self.work.lake, use_case, self.night, self.options.lookback):
             outcome = score(self._of([day]), [use_case.name])

@@ -106,6 +106,10 @@ class Registry:
             found[name] = content
         return found
 
+    def trained_by(self, use_case: str, version: int) -> str:
+        """The run that trained a version. Raises ConfigError for an unknown version."""
+        return str(self._version(use_case, version).tags.get("run", ""))
+
     def versions(self, use_case: str) -> list[int]:
         """All versions, oldest first."""
         found = self.call(lambda c: list(c.search_model_versions(f"name='{_name(use_case)}'", max_results=1000)))
@@ -143,6 +147,7 @@ class Registry:
     def _client(self) -> MlflowClient:
         # MLflow sends usage data to its makers unless told not to
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its seven keep a night waiting for minutes
         with _quiet(), self._first_alone():
             from mlflow import MlflowClient
 

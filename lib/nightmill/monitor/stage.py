@@ -117,10 +117,9 @@ def _row(alarm: Alarm, night: date) -> dict[str, object]:
 
 
 def _deciles(registry: Registry, use_case: UseCase) -> list[float]:
-    version = registry.champion(use_case.name)
-    if version is None:
-        return []
     try:
-        return [float(v) for v in json.loads(registry.load(use_case.name, version)["model.json"]).get("deciles", [])]
+        version = registry.champion(use_case.name)
+        files = registry.load(use_case.name, version) if version is not None else {}
     except NightmillError:  # scoring says what is wrong with it
         return []
+    return [float(v) for v in json.loads(files["model.json"]).get("deciles", [])] if files else []

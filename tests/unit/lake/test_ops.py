@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightmill.errors import DataRefused
+from nightmill.lake import ops
 from nightmill.lake.lease import Lease
 from nightmill.lake.ops import events, unfinished
 from nightmill.lake.run import Step, new_run_id, step
@@ -91,3 +92,19 @@ def test_run_ids_are_unique_and_sort_by_time() -> None:
     ids = [new_run_id("land") for _ in range(50)]
     assert len(set(ids)) == 50
     assert ids[0][:8].isdigit()
+
+
+def test_many_small_files_become_one_and_tell_the_same(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "MANY_FILES", 5)
+    current = Step(lake, "run-1", "clean", "city/traffic", Lease(lake, "city/traffic", "run-1", MINUTE))
+    for number in range(4):
+        current.event(f"event {number}")
+    table, told = lake.table("ops", "runs"), events(lake, "runs")
+    ops.compact(lake)
+    assert len(table.delta().file_uris()) == 4, "few files are left alone"
+    current.event("event 4")
+    ops.compact(lake)
+    assert len(table.delta().file_uris()) == 1
+    assert events(lake, "runs")[:4] == told
+    current.event("event 5")
+    assert len(events(lake, "runs")) == 6
