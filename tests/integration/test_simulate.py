@@ -222,10 +222,10 @@ def test_downstream_neighbours_help_a_forecast_that_beats_the_naive_ones(spark):
 
 
 def test_a_day_of_sensors_tells_more_of_the_remaining_life_than_the_age_does(spark):
-    from nightmill.simulate.machines import _lives
+    from nightmill.simulate.machines import lives
 
     count, days = 10, 40
-    life = _lives(spark, START, days, count, Chance(7)).select("machine", "ts", "life", "remaining")
+    life = lives(spark, START, days, count, Chance(7)).select("machine", "ts", "life", "remaining")
     rows = readings(spark, START, days, count, Chance(7)).join(life, ["machine", "ts"]).toPandas()
     rows = rows.sort_values(["machine", "ts"], ignore_index=True)
     target = rows["remaining"].clip(upper=120).to_numpy(float)
