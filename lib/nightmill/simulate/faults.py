@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nightmill.errors import ConfigError
@@ -23,8 +23,8 @@ from nightmill.simulate.places import file_system, put, rooted
 
 LOW, LOWER, LOWEST = 0.12, 0.04, 0.4
 """Share of the speed that drifting detectors lose on the first day, what each day adds, and where that ends."""
-FASTER = 5
-"""How many hours of usual wear an hour of the worn machine's day is: from as good as new to broken in 24 h."""
+HEALTHY, FASTER = 120, 8
+"""Hours that a machine must have left before it wears out, and how many hours of usual wear each one then is."""
 RENAMED = ("component", "part")
 """Column of factory/failures, and what it is called in the changed file."""
 TRUTH = ("kind", "data_set", "name", "since", "what")
@@ -100,7 +100,9 @@ def plan(spark: SparkSession, faults: Mapping[str, date], sizes: Mapping[str, in
             what = f"its detectors read {LOW:.0%} too low on the first day, {LOWER:.0%} more on each further one"
         elif kind == "wear":
             name = _healthy(spark, day, sizes["machines"], chance)
-            what = f"wears {FASTER} times as fast as usual and fails at the day's end"
+            what = (
+                f"wears {FASTER} times as fast as usual, is all but broken in the afternoon and fails at the day's end"
+            )
         else:
             name, what = machines.FAILURES_FILE, "column '{}' is called '{}'".format(*RENAMED)
         found.append(Fault(kind, BEFALLEN[kind], name, day, what))
@@ -150,7 +152,7 @@ def _district(spark: SparkSession, count: int, chance: Chance) -> str:
 def _healthy(spark: SparkSession, day: date, count: int, chance: Chance) -> str:
     """A machine drawn by lot from those that would run five days more; from the others where there are none."""
     rows = machines.lives(spark, day, 1, count, chance).groupBy("machine").agg(F.min("remaining").alias("least"))
-    longest = F.least(F.col("least"), F.lit(24 * FASTER)).desc()
+    longest = F.least(F.col("least"), F.lit(HEALTHY)).desc()
     return str(rows.orderBy(longest, chance.uniform("fault/wear", F.col("machine"))).head()["machine"])  # type: ignore[index]
 
 
@@ -169,9 +171,10 @@ def _drifting(fault: Fault, spark: SparkSession, first: date, days: int, count: 
 
 
 def _worn(fault: Fault, lives: DataFrame) -> DataFrame:
-    """Hours that remain, of which an hour of the fault's day takes several; then the machine is as it was."""
-    end = ((fault.since - date(1970, 1, 1)).days + 1) * 24
-    left: Column = (F.lit(end).cast("long") - F.col("hour")) * FASTER
-    here = (F.col("machine") == fault.name) & F.col("hour").between(end - 24, end)
+    """Hours that remain, of which an hour of the fault's day takes several, but for the last; then all is as it was."""
+    begin = (fault.since - date(1970, 1, 1)).days * 24
+    hour, end = F.col("hour"), begin + 24
+    left = F.greatest(F.lit(HEALTHY) - (hour - begin) * FASTER, F.when(hour == end, 0).otherwise(1)).cast("long")
+    here = (F.col("machine") == fault.name) & hour.between(begin, end)
     remaining = F.when(here, F.least(F.col("remaining"), left)).otherwise(F.col("remaining"))
     return lives.withColumn("remaining", remaining)
