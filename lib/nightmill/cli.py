@@ -215,6 +215,10 @@ def simulate(
     days: Annotated[int, typer.Option("--days", min=1, help="How many days.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same drops.")] = 0,
     size: Annotated[list[str] | None, typer.Option("--size", help="A system's size, as traffic=1000.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", help="What goes wrong from a day on: drift, wear or format, as drift=2026-03-15."),
+    ] = None,
     raw: Raw = None,
     env: Env = "local",
     conf: Conf = None,
@@ -225,14 +229,17 @@ def simulate(
     """Writes raw drops of a simulated city and its plants, with known dirt."""
 
     def run() -> Outcome:
-        from nightmill.simulate import chosen, parse_sizes, sized
+        from nightmill.simulate import check_faults, chosen, parse_faults, parse_sizes, sized
         from nightmill.simulate import simulate as stage
 
-        first, sizes = parse_days(day, None, None)[0], parse_sizes(size or [])
-        chosen(targets or []), sized(sizes)  # before Spark takes its time to start
+        first, sizes, faults = parse_days(day, None, None)[0], parse_sizes(size or []), parse_faults(fault or [])
+        sized(sizes)  # before Spark takes its time to start
+        check_faults(faults, chosen(targets or []), first, days)
         work = Work(Configuration.load(conf, env, sets or (), raw), "simulate")
         folder = work.configuration.raw()
-        made = stage(work.spark(), folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or ())
+        made = stage(
+            work.spark(), folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or (), faults=faults
+        )
         return Outcome({"simulate": made})
 
     _run(run, as_json, debug)
