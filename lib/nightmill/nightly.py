@@ -38,6 +38,7 @@ from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError, WorkFailed
 from nightmill.lake.ops import compact
 from nightmill.monitor.tell import to_prometheus, to_webhook
+from nightmill.report import write_report
 from nightmill.spark import cancel_jobs
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,15 @@ class Night:
     def idle(self) -> bool:
         """Whether there was nothing to do."""
         return all(line.state == "nothing" for line in self.lines)
+
+    def told(self) -> dict[str, Any]:
+        """The night as plain values, for ops.runs."""
+        lines = [
+            {"stage": line.stage, "subject": line.subject, "state": line.state, "what": line.what}
+            | {"seconds": round(line.seconds, 3), "fix": line.error.fix if line.error else ""}
+            for line in self.lines
+        ]
+        return {"day": str(self.day), "seconds": round(self.seconds, 3), "lines": lines}
 
 
 @dataclass
@@ -134,6 +144,8 @@ class _Run:
         self.started = time.monotonic()
         self.lines: dict[Key, Line] = {}
         self.tasks: dict[Key, _Task] = {}
+        self.data_sets: dict[str, DataSet] = {}
+        """Those in use here."""
         self.active: list[str] = []
         self.unreachable: MachineError | None = None
         self.stopped = threading.Event()
@@ -148,6 +160,8 @@ class _Run:
             found = Night(self.night, work.run_id, list(self.lines.values()), time.monotonic() - self.started)
             if not found.idle:
                 step.begin()
+                step.event(f"night {found.day}", **found.told())  # what the report says of it, whenever it is written
+                found.lines.append(self._report())
             self._tell(found)
             compact(work.lake)
         return found
@@ -160,6 +174,18 @@ class _Run:
             log.warning("no model is trained, judged or used tonight: %s", error.what)
             self.unreachable = error
 
+    def _report(self) -> Line:
+        """The morning report; a night is not lost with it."""
+        started, inputs = time.monotonic(), self.work.configuration.inputs
+        cases = [(u, inputs(u)) for u in self.use_cases if ("features", u.name) in self.tasks]
+        registry = None if self.unreachable else self.work.registry
+        try:
+            made = write_report(self.work.lake, registry, cases, self.data_sets.values(), self.night)
+        except Exception as error:
+            typed = typed_error(error, "report")
+            return Line("report", "all", "failed", typed.what, time.monotonic() - started, typed)
+        return Line("report", "all", "done", made.path, time.monotonic() - started, result=made)
+
     def _tell(self, night: Night) -> None:
         """Alarms and figures to those who want to be told."""
         watched = [line.result for line in night.lines if line.stage == "monitor" and line.result is not None]
@@ -170,16 +196,15 @@ class _Run:
     # what there is to do
 
     def _plan(self) -> None:
-        data_sets = {d.name: d for d in self.work.data_sets([u.name for u in self.use_cases])}
-        idle = {name for name, d in data_sets.items() if due.never_dropped(self.work.lake, d, self.raw)}
-        for name, data_set in data_sets.items():
-            if name not in idle:
-                masters = {("clean", f"{DATA}{rule.master}") for rule in data_set.clean.rules if rule.kind == "known"}
-                self._add("land", f"{DATA}{name}", partial(self._land, data_set))
-                self._add(
-                    "clean", f"{DATA}{name}", partial(self._clean, data_set), masters, {("land", f"{DATA}{name}")}
-                )
-                self._watch(f"{DATA}{name}", "clean")
+        known = {d.name: d for d in self.work.data_sets([u.name for u in self.use_cases])}
+        idle = {name for name, d in known.items() if due.never_dropped(self.work.lake, d, self.raw)}
+        self.data_sets = {name: d for name, d in known.items() if name not in idle}
+        for plain, data_set in self.data_sets.items():
+            name = f"{DATA}{plain}"
+            masters = {("clean", f"{DATA}{rule.master}") for rule in data_set.clean.rules if rule.kind == "known"}
+            self._add("land", name, partial(self._land, data_set))
+            self._add("clean", name, partial(self._clean, data_set), masters, {("land", name)})
+            self._watch(name, "clean")
         wanted: dict[str, str] = {}
         for use_case in self.use_cases:
             inputs = self.work.configuration.inputs(use_case)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -114,6 +114,15 @@ class Registry:
         """All versions, oldest first."""
         found = self.call(lambda c: list(c.search_model_versions(f"name='{_name(use_case)}'", max_results=1000)))
         return sorted(int(item.version) for item in found)
+
+    def curves(self, use_case: str, version: int, names: tuple[str, ...]) -> dict[str, list[tuple[int, float]]]:
+        """Figures per epoch that the training of a version logged: name -> (epoch, value); empty where it told none."""
+        found = self._found(lambda c: c.get_model_version(_name(use_case), str(version)))
+        run = found.tags.get("mlflow_run") if found is not None else None
+        if run is None:
+            return {}
+        told = {name: self.call(partial(_history, run, name)) for name in names}
+        return {name: points for name, points in told.items() if points}
 
     def tag(self, use_case: str, version: int, key: str, value: str) -> None:
         """Sets a tag of a version."""
@@ -227,6 +236,10 @@ def _digest_of(file: str) -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _history(run: str, metric: str, client: MlflowClient) -> list[tuple[int, float]]:
+    return sorted((int(point.step), float(point.value)) for point in client.get_metric_history(run, metric))
 
 
 def _locked(error: Exception) -> bool:

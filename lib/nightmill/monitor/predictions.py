@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nightmill.config import DataSet, Time, UseCase
+from nightmill.lake.live import Errors, Figures, day_batches, live_errors
 from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake, Table
 from nightmill.metrics import psi
 from nightmill.monitor.alarms import Figure
-from nightmill.monitor.live import Errors, Figures, day_batches, live_errors
 
 LEAST = 30
 """Predictions with truth, and values of a histogram, below which nothing is said of a slice."""

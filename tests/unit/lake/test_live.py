@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from nightmill.lake.live import live_errors
 from nightmill.lake.tables import Lake
-from nightmill.monitor.live import live_errors
 from nightmill.score.table import SCHEMA
 
 DAY = date(2026, 3, 28)

@@ -1,0 +1,81 @@
+"""How the drops of a data set were, out of ops.records and the quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow.compute as pc
+
+from nightmill.config import DataSet
+from nightmill.config.values import DATA
+from nightmill.lake.ops import events
+from nightmill.lake.quarantine import held_days
+from nightmill.lake.tables import Lake
+from nightmill.report.told import DataPage, DayCounts, Refusal
+
+BEFORE = 14
+"""Days before the night's that are shown."""
+LONGEST = 200
+"""Characters of a reason."""
+
+
+def data_page(lake: Lake, data_set: DataSet, day: date) -> DataPage | None:
+    """The page of a data set; None where nothing of it has ever landed."""
+    subject = f"{DATA}{data_set.name}"
+    counts, rules = _counted(lake, subject, day)
+    files = held_days(lake, data_set.name)
+    if not counts and not files and not lake.table("bronze", data_set.name).exists():
+        return None
+    static = data_set.contract.time is None
+    shown = [day] if static else [day - timedelta(days=n) for n in range(BEFORE, -1, -1)]
+    # all rows of a static table are of one day
+    found = [_of(one, counts.get(max(counts) if static and counts else one, {})) for one in shown]
+    reasons = _reasons(lake, data_set.name, day)
+    refusals = [Refusal(rule, number, reasons.get(rule, "")) for rule, number in sorted(rules.items())]
+    landed = [row["at"] for row in events(lake, "lineage", subject=subject, step="land", direction="wrote")]
+    return DataPage(
+        name=data_set.name,
+        title=data_set.title,
+        days=found,
+        refusals=sorted(refusals, key=lambda one: -one.records),
+        unreadable=[(name, reason[:LONGEST]) for name, reason in files.get(day, [])],
+        last_day=None if static else max((d for d, fates in counts.items() if fates.get("accepted")), default=None),
+        landed_at=max(landed, default=None),
+    )
+
+
+def _counted(lake: Lake, subject: str, night: date) -> tuple[dict[date, dict[str, int]], dict[str, int]]:
+    """Day -> fate -> records up to the night, and rule -> refused records of the night; as last counted."""
+    told = [row for row in events(lake, "records", subject=subject) if row["day"] <= night]
+    last = {row["day"]: row["run_id"] for row in told}
+    counts: dict[date, dict[str, int]] = {}
+    rules: dict[str, int] = {}
+    for row in told:
+        if row["run_id"] == last[row["day"]]:
+            fates = counts.setdefault(row["day"], {})
+            fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
+            if row["fate"] == "refused" and row["day"] == night:
+                rules[row["rule"]] = rules.get(row["rule"], 0) + row["records"]
+    return counts, rules
+
+
+def _of(day: date, fates: Mapping[str, int]) -> DayCounts:
+    parsed, accepted, refused, duplicates = (
+        fates.get(fate, 0) for fate in ("parsed", "accepted", "refused", "duplicate")
+    )
+    return DayCounts(day, parsed, accepted, refused, duplicates)
+
+
+def _reasons(lake: Lake, name: str, day: date) -> dict[str, str]:
+    """Rule -> the reason of one record of that day; never the record itself."""
+    table = lake.table("quarantine", name)
+    if not table.exists():
+        return {}
+    of_day = (pc.field("day") == day) & (pc.field("stage") == "clean")
+    rows: list[dict[str, Any]] = (
+        table.delta().to_pyarrow_table(columns=["rule", "reason"], filters=of_day).group_by("rule")
+        .aggregate([("reason", "min")]).to_pylist()
+    )  # fmt: skip
+    return {row["rule"]: (row["reason_min"] or "")[:LONGEST] for row in rows}
