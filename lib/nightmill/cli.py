@@ -273,13 +273,15 @@ def demo(
     conf: Conf = None,
     debug: Debug = False,
 ) -> None:
-    """Simulates a small city and plant and runs two nights on them."""
+    """Simulates a small city and plant, and runs three nights on them."""
 
     def run() -> Outcome:
         from nightmill.demo import run as story
+        from nightmill.terminal import night_shown
 
         configuration = Configuration.load(conf, env, raw=str(folder / "raw"), lake=str(folder / "lake"))
-        story(folder, configuration, env, Console())
+        with night_shown() as watch:
+            story(folder, configuration, Console(), watch)
         return Outcome()
 
     _run(run, False, debug)
