@@ -171,6 +171,19 @@ _command(
 )
 
 
+def _report(work: Work, targets: list[str] | None, file: str | None) -> Outcome:
+    return commands.report(work, targets or ["all"], file)
+
+
+_command(
+    "report",
+    "The morning report of a night, one HTML file: what ran, what was refused, alarms, forecasts against truth.",
+    _report,
+    more={"file": (Annotated[str | None, typer.Option("--file", help="Write it here, not into the lake.")], None)},
+    targets=(Annotated[list[str] | None, typer.Argument(help="Use cases; all without.")], None),
+)
+
+
 def _nightly(work: Work, targets: list[str] | None) -> Outcome:
     from nightmill.nightly import nightly
     from nightmill.terminal import night_shown

@@ -299,6 +299,18 @@ def monitor(work: Work, targets: list[str], failed: Mapping[str, str] | None = N
     return _each(work, "monitor", data_sets | use_cases, one)
 
 
+def report(work: Work, targets: list[str], file: str | None = None) -> Outcome:
+    """The morning report of a night as one HTML file, `<lake>/reports/<day>.html` or `file`; read from tables alone."""
+    from nightmill.report import write_report
+
+    if len(work.days) != 1:
+        raise ConfigError("a report is of one night", where="--day", fix="pass --day D")
+    (night,) = work.days
+    use_cases = [(u, work.configuration.inputs(u)) for u in work.use_cases(targets)]
+    data_sets = work.data_sets(targets)
+    return Outcome({str(night): write_report(work.lake, work.registry, use_cases, data_sets, night, file)})
+
+
 def backtest(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Outcome:
     """Raw files -> metrics on the test part, several seeds, against baselines. Promotes nothing."""
     outcome = Outcome()

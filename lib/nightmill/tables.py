@@ -86,6 +86,10 @@ def _scored(subject: str, item: Any) -> list[list[Any]]:
     return [[subject, item.day, item.rows, item.entities, item.model_version, seen, item.version]]
 
 
+def _reported(subject: str, item: Any) -> list[list[Any]]:
+    return [[subject, item.path, item.steps, item.failed, item.alarms]]
+
+
 def _simulated(subject: str, item: Any) -> list[list[Any]]:
     return [
         [name, n, ", ".join(f"{kind} {k}" for kind, k in item.dirt.get(name, {}).items() if k)]
@@ -98,6 +102,7 @@ _SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
     "Landed": (("data set", "records", "files", "corrected", "landed before", "unreadable", "version"), _landed),
     "Cleaned": (("data set", "days", "parsed", "accepted", "refused", "duplicates", "version"), _cleaned),
     "Monitored": (("of", "figure", "part", "value", "limit", "alarm", "what"), _monitored),
+    "Reported": (("night of", "report", "steps", "failed", "alarms"), _reported),
     "Migrated": (("data set", "what was done"), _migrated),
     "Engineered": (("use case", "days", "rows in gold", "features", "version"), _engineered),
     "Candidate": (("use case", "candidate", "samples", "epochs", "training", "on validation"), _candidate),

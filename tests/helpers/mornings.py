@@ -207,7 +207,12 @@ class Mornings:
     def plant(self) -> None:
         names = [f"M{n:02}" for n in range(self.machines)]
         self.machine = names
-        rows = {"machine": names, "ts": [_utc(NIGHT)] * len(names), "vibration": self.random.random(len(names))}
+        rows = {
+            "machine": names,
+            "ts": [_utc(NIGHT)] * len(names),
+            "day": [NIGHT] * len(names),
+            "vibration": self.random.random(len(names)),
+        }
         hall = [f"Hall {1 + n // 12}" for n in range(len(names))]
         rows |= {"x": [8.0 * (n % 6) + 60 * (n // 24) for n in range(len(names))], "hall": hall}
         rows |= {"y": [7.0 * (n % 12 // 6) + 30.0 * (n // 12 % 2) for n in range(len(names))]}

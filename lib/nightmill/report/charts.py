@@ -142,7 +142,7 @@ def whiskers(
     body = []
     for tick in ticks(low, high, 5):
         body.append(f'<path class="grid" d="M{_n(x(tick))} 4V{tall - 28}"/>')
-        body.append(_text(x(tick), tall - 14, number(tick), "middle"))
+        body.append(_text(x(tick), tall - 14, short(tick), "middle"))
     body.append(_text(WIDE - RIGHT, tall - 1, unit, "end"))
     if limit is not None:
         body.append(f'<path class="limit" d="M{_n(x(limit))} 2V{tall - 28}"/>')
@@ -187,7 +187,7 @@ def short(value: float) -> str:
     for size, sign in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if sign == 'k' else size):.3g}{sign}"
-    return number(value)
+    return f"{value:.4g}".replace("-", "−", 1)
 
 
 def _text(x: float, y: float, text: str, anchor: str, css: str = "tick") -> str:

@@ -120,7 +120,12 @@ def _by_entity(errors: Errors) -> dict[str, float]:
 
 
 def entities_of(
-    use_case: UseCase, night: Night, past: Past, alarms: list[Alarm], slices: Mapping[str, Mapping[str, str]]
+    use_case: UseCase,
+    night: Night,
+    past: Past,
+    alarms: list[Alarm],
+    slices: Mapping[str, Mapping[str, str]],
+    areas: Mapping[str, str],
 ) -> Entities:
     """All entities that were predicted or measured, with what is known of each. `slices` are column -> entity -> value.
 
@@ -146,7 +151,7 @@ def entities_of(
     def of(column: Floats) -> list[float]:
         return [float(column[place[name]]) if name in place else float("nan") for name in names]
 
-    area = next(iter(slices.values()), {})
+    area = areas or next(iter(slices.values()), {})
     return Entities(
         names=names,
         area=[area.get(name, "") for name in names],

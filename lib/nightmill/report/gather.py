@@ -13,7 +13,7 @@ from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
 from nightmill.report.data import data_page
 from nightmill.report.night import alarms_of, night_of
-from nightmill.report.places import plans_of
+from nightmill.report.places import areas_of, places_of, plans_of
 from nightmill.report.told import Morning
 from nightmill.report.usecase import in_use, use_case_page
 
@@ -31,24 +31,28 @@ def gather(
     """The morning after the night of a day, be it the last one or long ago."""
     night, alarms = night_of(lake, day), alarms_of(lake, day)
     until = night.ended or datetime.now(UTC)
+    pairs = list(use_cases)
+    sets = {d.name: d for d in data_sets} | {d.name: d for _, inputs in pairs for d in inputs.values()}
+    ordered = [sets[name] for name in sorted(sets)]
+    places = places_of(lake, ordered, day)
     pages, used, idle = [], {}, []
-    for use_case, inputs in use_cases:
+    for use_case, inputs in pairs:
         touched = any(ran.subject == use_case.name for ran in night.steps)
         if not touched and not in_use(lake, use_case):
             idle.append(use_case.name)
             continue
         log.info("report %s", use_case.name)
-        page = use_case_page(lake, registry, use_case, inputs, day, until, alarms, night.steps)
+        areas = areas_of(use_case, inputs, ordered, places)
+        page = use_case_page(lake, registry, use_case, inputs, day, until, alarms, night.steps, areas)
         pages.append(page)
         used[use_case.name] = (use_case, inputs, page.entities)
-    sets = {one.name: one for one in data_sets} | {d.name: d for _, inputs, _ in used.values() for d in inputs.values()}
-    told = [one for _, data_set in sorted(sets.items()) if (one := data_page(lake, data_set, day)) is not None]
+    told = [one for data_set in ordered if (one := data_page(lake, data_set, day)) is not None]
     subjects = {page.name for page in pages} | {f"{DATA}{page.name}" for page in told}
     return Morning(
         day=day,
         steps=[ran for ran in night.steps if ran.subject in subjects or ran.state == "failed"],
         alarms=[alarm for alarm in alarms if alarm.subject in subjects],
-        plans=plans_of(lake, [sets[name] for name in sorted(sets)], used),
+        plans=plans_of(lake, ordered, places, used),
         use_cases=pages,
         data=told,
         run_ids=night.run_ids,

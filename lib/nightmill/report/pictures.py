@@ -11,7 +11,7 @@ from nightmill.report import charts
 from nightmill.report.told import DataPage, Figure, Live, Model, UseCasePage
 from nightmill.report.words import number, percent, plural, short_day, title
 
-URGENT = 20
+URGENT = 14
 """Entities that are shown with their intervals, most urgent first."""
 
 
@@ -46,6 +46,18 @@ def live_error(page: UseCasePage) -> Markup:
     if any(math.isfinite(one.naive) for one in page.live):
         drawn.append(charts.Line("last value", "naive", [one.naive for one in page.live]))
     return charts.lines([short_day(one.day) for one in page.live], drawn, page.unit, _said_live(page.live))
+
+
+def by_horizon(page: UseCasePage) -> Markup:
+    """Live error of the last day with truth by steps ahead, and what is usual."""
+    if len(page.horizons) < 3:
+        return Markup("")
+    drawn = [charts.Line("this day", "model", [part.mae for part in page.horizons])]
+    if any(math.isfinite(part.usual) for part in page.horizons):
+        drawn.append(charts.Line("usual", "naive", [part.usual for part in page.horizons]))
+    ends = [page.horizons[0], page.horizons[-1]]
+    said = " and ".join(f"{number(p.mae)} at {plural(int(p.name), 'step')}, usually {number(p.usual)}" for p in ends)
+    return charts.lines([part.name for part in page.horizons], drawn, page.unit, f"Error by steps ahead: {said}")
 
 
 def _said_live(live: Sequence[Live]) -> str:

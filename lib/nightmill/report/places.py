@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from nightmill.config import DataSet, UseCase
-from nightmill.errors import NightmillError
 from nightmill.lake.tables import Lake
 from nightmill.report.told import STATUSES, Entities, Plan, Spot, Status
 
 EDGES = 20_000
 """Most edges of a graph that are drawn."""
+RECENT = timedelta(days=7)
+"""Days of a series in which places are looked for first."""
 _FLOOR = {"m", "cm", "ft"}
 """Units of a floor plan; everything else is a map."""
 
 Place = tuple[float, float, str]
 """x, y, area."""
+Places = Mapping[str, Mapping[str, Place]]
+"""Data set -> entity -> its place."""
 Cases = Mapping[str, tuple[UseCase, Mapping[str, DataSet], Entities]]
 
 
-def columns_of(lake: Lake, data_set: DataSet, columns: list[str]) -> dict[str, list[Any]]:
-    """Entity -> its first row's values of some columns of silver."""
+def columns_of(lake: Lake, data_set: DataSet, columns: list[str], night: date | None = None) -> dict[str, list[Any]]:
+    """Entity -> its first row's values of some columns of silver; of a series lately, if it has rows then."""
     table = lake.table("silver", data_set.name)
     if not table.exists():
         return {}
-    keys = data_set.contract.entity
-    rows = table.delta().to_pyarrow_dataset().to_table(list(dict.fromkeys([*keys, *columns])))
+    keys, source = data_set.contract.entity, table.delta().to_pyarrow_dataset()
+    names = list(dict.fromkeys([*keys, *columns]))
+    rows = pa.table({})
+    if data_set.contract.time is not None and night is not None:
+        rows = source.to_table(names, filter=(pc.field("day") > night - RECENT) & (pc.field("day") <= night))
+    rows = rows if rows.num_rows else source.to_table(names)
     if data_set.contract.time is not None:
-        # whatever row of it comes first: a place does not move
-        firsts = rows.group_by(keys, use_threads=False).aggregate([(c, "first") for c in columns if c not in keys])
+        firsts = rows.group_by(keys, use_threads=False).aggregate([(c, "first") for c in names if c not in keys])
         rows = firsts.rename_columns([name.removesuffix("_first") for name in firsts.column_names])
     values = rows.to_pydict()
-    names = ["|".join(str(part) for part in parts) for parts in zip(*(values[key] for key in keys), strict=True)]
     found: dict[str, list[Any]] = {}
-    for number, name in enumerate(names):
-        found.setdefault(name, [values[column][number] for column in columns])
+    for number, parts in enumerate(zip(*(values[key] for key in keys), strict=True)):
+        found.setdefault("|".join(map(str, parts)), [values[column][number] for column in columns])
     return found
 
 
@@ -49,7 +58,30 @@ def slices_of(lake: Lake, use_case: UseCase, data_sets: Mapping[str, DataSet]) -
     return found
 
 
-def plans_of(lake: Lake, data_sets: Iterable[DataSet], cases: Cases) -> list[Plan]:
+def places_of(lake: Lake, data_sets: Iterable[DataSet], night: date) -> dict[str, dict[str, Place]]:
+    """The places of the entities of all data sets that say where they are."""
+    found = {}
+    for data_set in data_sets:
+        if (place := data_set.place) is None:
+            continue
+        rows = columns_of(lake, data_set, [place.x, place.y, *([place.area] if place.area else [])], night)
+        found[data_set.name] = {
+            name: (float(x), float(y), str(area[0]) if area and area[0] is not None else "")
+            for name, (x, y, *area) in rows.items()
+            if x is not None and y is not None
+        }
+    return found
+
+
+def areas_of(
+    use_case: UseCase, inputs: Mapping[str, DataSet], data_sets: Iterable[DataSet], places: Places
+) -> dict[str, str]:
+    """Entity of a use case -> the district or hall in which it stands."""
+    mine = [one for one in data_sets if one.name in places and _stands_on(one, use_case, inputs)]
+    return {name: area for one in mine for name, (_, _, area) in places[one.name].items()}
+
+
+def plans_of(lake: Lake, data_sets: Iterable[DataSet], places: Places, cases: Cases) -> list[Plan]:
     """One plan per domain and unit of place; a spot for each entity of the data sets that say where they are."""
     groups: dict[tuple[str, str], list[DataSet]] = {}
     for data_set in data_sets:
@@ -58,25 +90,18 @@ def plans_of(lake: Lake, data_sets: Iterable[DataSet], cases: Cases) -> list[Pla
             groups.setdefault((data_set.name.split("/")[0], unit), []).append(data_set)
     found = []
     for (domain, unit), members in sorted(groups.items()):
-        spots = [spot for data_set in members for spot in _spots(lake, data_set, cases)]
+        spots = [spot for data_set in members for spot in _spots(data_set, places[data_set.name], cases)]
         if spots:
-            edges = _edges(lake, spots, cases)
             kind: Literal["map", "floor"] = "floor" if unit in _FLOOR else "map"
-            titles = ", ".join(member.title for member in members)
-            found.append(Plan(domain, kind, titles, spots, edges, unit.startswith(("deg", "°"))))
+            found.append(Plan(domain, kind, spots, _edges(lake, spots, cases), unit.startswith(("deg", "°"))))
     return found
 
 
-def _spots(lake: Lake, data_set: DataSet, cases: Cases) -> list[Spot]:
-    place = data_set.place
-    assert place is not None
-    columns = [place.x, place.y, *([place.area] if place.area else [])]
+def _spots(data_set: DataSet, places: Mapping[str, Place], cases: Cases) -> list[Spot]:
     mine = [one for one in cases.values() if _stands_on(data_set, one[0], one[1])]
     known = [(use_case, entities, {n: i for i, n in enumerate(entities.names)}) for use_case, _, entities in mine]
     found = []
-    for name, values in columns_of(lake, data_set, columns).items():
-        if values[0] is None or values[1] is None:
-            continue
+    for name, (x, y, area) in places.items():
         status: Status = "unknown"
         page, parts = "", []
         for use_case, entities, numbers in known:
@@ -86,8 +111,7 @@ def _spots(lake: Lake, data_set: DataSet, cases: Cases) -> list[Spot]:
             parts.append(_said(use_case, entities, number))
             if not page or STATUSES.index(one) < STATUSES.index(status):
                 status, page = one, use_case.name
-        area = str(values[2]) if place.area and values[2] is not None else ""
-        found.append(Spot(name, float(values[0]), float(values[1]), area, status, "; ".join(parts), page))
+        found.append(Spot(name, x, y, area, status, "; ".join(parts), page))
     return found
 
 
@@ -117,12 +141,10 @@ def _edges(lake: Lake, spots: list[Spot], cases: Cases) -> list[tuple[int, int]]
     found: set[tuple[int, int]] = set()
     for use_case, inputs, _ in cases.values():
         for name, item in use_case.inputs.items():
-            if item.as_ != "graph" or item.by is not None or len(inputs[name].contract.entity) != 2:
+            ends_of = inputs[name].contract.entity
+            if item.as_ != "graph" or item.by is not None or len(ends_of) != 2:
                 continue
-            try:
-                pairs = columns_of(lake, inputs[name], inputs[name].contract.entity).values()
-            except NightmillError:  # a map without its edges is still one
-                continue
+            pairs = columns_of(lake, inputs[name], ends_of).values()
             ends = ((place.get(str(a)), place.get(str(b))) for a, b in pairs)
             found |= {(min(a, b), max(a, b)) for a, b in ends if a is not None and b is not None and a != b}
     return sorted(found) if len(found) <= EDGES else []

@@ -39,7 +39,7 @@ class Drawn:
 def draw(plan: Plan) -> Drawn:
     """The picture of a plan; alarms lie on top."""
     points, high = _placed(plan)
-    size = 3.4 if len(plan.spots) < 150 else 2.2 if len(plan.spots) < 1200 else 1.4
+    size = 5.0 if len(plan.spots) < 150 else 2.6 if len(plan.spots) < 1200 else 1.7
     body = _areas(plan, points)
     if plan.edges:
         path = "".join(f"M{_at(points[a])}L{_at(points[b])}" for a, b in plan.edges)
@@ -48,7 +48,8 @@ def draw(plan: Plan) -> Drawn:
         path = "".join(_SIGNS[status](p, size) for p, s in zip(points, plan.spots, strict=True) if s.status == status)
         if path:
             body.append(
-                f'<path class="spots {status}" stroke-width="{2 * size if status == "normal" else 1.2}" d="{path}"/>'
+                f'<path class="spots {status}" stroke-width="{size * 2 if status == "normal" else size / 4}" '
+                f'd="{path}"/>'
             )
     body += _labels(plan, points)
     body.append('<circle class="cursor" r="9" visibility="hidden"/>')
@@ -67,7 +68,7 @@ def said(plan: Plan) -> str:
 
 def legend_sign(status: Status) -> Markup:
     """A status' sign as it stands on plans."""
-    width = 8 if status == "normal" else 1.4
+    width = 8 if status == "normal" else 1.7
     path = _SIGNS[status]((8, 8), 4)
     return Markup(
         f'<svg class="sign" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
@@ -88,15 +89,13 @@ def _placed(plan: Plan) -> tuple[list[Point], float]:
     xs, ys = [spot.x for spot in plan.spots], [spot.y for spot in plan.spots]
     # degrees of longitude are shorter the further from the equator
     narrow = math.cos(math.radians(sum(ys) / len(ys))) if plan.degrees else 1.0
-    across = (max(xs) - min(xs)) * narrow
-    up = max(ys) - min(ys)
+    west, north = min(xs), max(ys)
+    across, up = (max(xs) - west) * narrow, north - min(ys)
     high = min(max(up / across if across else TALLEST, FLATTEST), TALLEST) * WIDE
     scale = min((WIDE - 2 * MARGIN) / (across or 1), (high - 2 * MARGIN) / (up or 1))
     left = (WIDE - across * scale) / 2
     top = (high - up * scale) / 2
-    return [
-        (left + (x - min(xs)) * narrow * scale, top + (max(ys) - y) * scale) for x, y in zip(xs, ys, strict=True)
-    ], high
+    return [(left + (x - west) * narrow * scale, top + (north - y) * scale) for x, y in zip(xs, ys, strict=True)], high
 
 
 def _members(plan: Plan, points: Sequence[Point]) -> dict[str, list[Point]]:

@@ -130,9 +130,12 @@ def _pictures(page: UseCasePage) -> dict[str, Any]:
         "comparison": pictures.comparison(page),
         "heads": heads,
         "rows": rows,
+        "by_horizon": pictures.by_horizon(page),
         "live": pictures.live_error(page),
         "losses": pictures.losses(page.champion),
         "urgent": pictures.urgent(page) if page.task == "regress" else Markup(""),
+        "covered": any(math.isfinite(part.coverage) for part in page.slices),
+        "areas": any(page.entities.area),
     }
 
 

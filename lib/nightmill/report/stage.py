@@ -37,16 +37,16 @@ def write_report(
     use_cases: Iterable[tuple[UseCase, Inputs]],
     data_sets: Iterable[DataSet],
     day: date,
-    to: str | None = None,
+    file: str | None = None,
 ) -> Reported:
-    """Writes the report of a day's night to `<lake>/reports/<day>.html`, or to `to`: whole, or not at all.
+    """Writes the report of a day's night to `<lake>/reports/<day>.html`, or to `file`: whole, or not at all.
 
     Everything is read from the lake and the registry: the report of any night can be written again. Readers of the
     file see the old one or the new one. Raises WorkFailed on a full disk.
     """
     morning = gather(lake, registry, use_cases, data_sets, day)
     page = render(morning).encode()
-    path = to or f"{lake.root}/reports/{day}.html"
+    path = file or f"{lake.root}/reports/{day}.html"
     folder, name = Folder.of(path, lake.storage_options)
     folder.put(name, page)
     log.info("%s: %d bytes", path, len(page))

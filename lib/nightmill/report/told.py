@@ -218,6 +218,8 @@ class UseCasePage:
     lineage: list[Link]
     step: str
     """Step between rows, as 5 min."""
+    factor: float
+    """Error as a multiple of the usual one above which it is an alarm."""
     limits: tuple[float | None, float | None] = (None, None)
     """Values below and above which an entity is an alarm."""
 
@@ -243,8 +245,6 @@ class Plan:
 
     domain: str
     kind: Literal["map", "floor"]
-    what: str
-    """Data sets that are on it."""
     spots: list[Spot]
     edges: list[tuple[int, int]]
     """Positions of spots that belong together."""

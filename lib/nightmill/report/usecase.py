@@ -18,7 +18,7 @@ from nightmill.report.lineage import lineage_of
 from nightmill.report.model import champion_of, figures_of
 from nightmill.report.places import slices_of
 from nightmill.report.series import chosen, series_of
-from nightmill.report.told import UNKNOWN, Alarm, Figure, Live, Part, Ran, UseCasePage
+from nightmill.report.told import UNKNOWN, Alarm, Live, Part, Ran, UseCasePage
 
 NIGHTS = 30
 """Days of live error that are shown."""
@@ -40,6 +40,7 @@ def use_case_page(
     until: datetime,
     alarms: Iterable[Alarm],
     steps: Iterable[Ran],
+    areas: Mapping[str, str],
 ) -> UseCasePage:
     """What the tables tell of a use case after a night whose last event was at `until`."""
     series = inputs[next(iter(use_case.inputs))]
@@ -50,7 +51,7 @@ def use_case_page(
     predicted = night_of(predictions, night, use_case.target.steps) if many else Predicted()
     past = past_of(lake, use_case, scored, time.every)
     slices = slices_of(lake, use_case, inputs)
-    entities = entities_of(use_case, predicted, past, [a for a in alarms if a.subject == name], slices)
+    entities = entities_of(use_case, predicted, past, [a for a in alarms if a.subject == name], slices, areas)
     urgent = use_case.target.column is None
     figures = figures_of(lake, name, until)
     champion = champion_of(lake, registry, name, _model_of(lake, name, night) if many else None, until)
@@ -64,7 +65,7 @@ def use_case_page(
         zone=time.zone,
         metric=use_case.evaluate.metrics[0],
         champion=champion,
-        verdict=_verdict(name, steps, figures, use_case),
+        verdict=_verdict(name, steps),
         figures=figures,
         live=_live(watched),
         horizons=_parts(watched, "horizon"),
@@ -75,6 +76,7 @@ def use_case_page(
         error_day=past.day,
         lineage=lineage_of(lake, name, champion, until),
         step=format_duration(time.every),
+        factor=use_case.monitor.error,
         limits=(use_case.monitor.below, use_case.monitor.above),
     )
 
@@ -97,12 +99,12 @@ def _model_of(lake: Lake, name: str, night: date) -> int | None:
     return rows["model_version"][0].as_py() if rows.num_rows else None
 
 
-def _verdict(name: str, steps: Iterable[Ran], figures: list[Figure], use_case: UseCase) -> str:
+def _verdict(name: str, steps: Iterable[Ran]) -> str:
     """What the night's evaluation decided, in its own words."""
     for ran in steps:
         if (ran.stage, ran.subject) == ("evaluate", name) and ran.what:
             return ran.what
-    return "" if figures else "no candidate has been judged yet"
+    return ""
 
 
 def _live(rows: list[dict[str, Any]]) -> list[Live]:
@@ -132,7 +134,7 @@ def _parts(rows: list[dict[str, Any]], by: str) -> list[Part]:
         elif row["metric"] == "coverage" and row["day"] == last:
             coverage[row[by]] = row["value"]
     found = []
-    for name, of_day in sorted(errors.items()):
+    for name, of_day in sorted(errors.items(), key=lambda item: item[0]):
         if last in of_day:
             before = [value for day, value in sorted(of_day.items()) if day != last][-USUAL:]
             usual = median(before) if before else UNKNOWN

@@ -10,15 +10,17 @@ THIN = "\u202f"
 """A narrow space that does not break: between thousands, and before units."""
 
 
-def number(value: float | int | None, digits: int = 3) -> str:
+def number(value: float | int | None) -> str:
     """Three significant digits, whole numbers in full, thousands apart; a dash for what is not known."""
     if value is None or not math.isfinite(value):
         return "–"
-    if isinstance(value, int) or abs(value) >= 10**digits:
-        return f"{value:,.0f}".replace(",", THIN).replace("-", "−")
-    text = f"{value:.{digits}g}"
-    if "e" in text:
-        text = f"{value:.{digits}f}" if abs(value) < 1e-4 and abs(value) > 10**-digits else text
+    size = abs(value)
+    if isinstance(value, int) or value == 0 or size >= 100:
+        text = f"{value:,.0f}".replace(",", THIN)
+    elif size >= 0.1:
+        text = f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
+    else:
+        text = f"{value:.3g}"
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
@@ -67,6 +69,12 @@ def moment(value: datetime | None, zone: str = "UTC") -> str:
 def plural(many: int, one: str, more: str = "") -> str:
     """1 alarm, 2 alarms."""
     return f"{number(many)} {one if many == 1 else more or one + 's'}"
+
+
+def part(name: str) -> str:
+    """detectors.district=Nord -> district Nord."""
+    column, equals, value = name.partition("=")
+    return f"{title(column.rpartition('.')[2]).lower()} {value}" if equals else name.replace("_", " ")
 
 
 def title(name: str) -> str:

@@ -10,9 +10,16 @@
   function number(value) {
     if (value === null || value === undefined) return "–";
     const size = Math.abs(value);
-    if (size >= 1000) return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f").replace("-", "−");
-    return String(Number(value.toPrecision(3))).replace("-", "−");
+    const text =
+      Number.isInteger(value) || size >= 100
+        ? Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f")
+        : size >= 0.1
+          ? value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : 3)
+          : value.toPrecision(3);
+    return text.replace("-", "−");
   }
+
+  const plain = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
 
   function clock(zone, options) {
     const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...options });
@@ -128,7 +135,7 @@
   function panelOf(panel, of) {
     const figure = element("figure");
     figure.append(element("figcaption", panel.title));
-    const wide = Math.max(280, Math.min(760, figureWidth));
+    const wide = Math.max(280, Math.min(1240, figureWidth));
     const high = 230;
     const [left, right, top, bottom] = [44, 12, 14, 38];
     const count = panel.value.length;
@@ -148,7 +155,7 @@
     const svg = draw(figure, "svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": said(panel, of) });
     for (const tick of ticks(low, top_, 4)) {
       draw(svg, "path", { class: "grid-line", d: `M${left} ${y(tick)}H${wide - right}` });
-      draw(svg, "text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, number(tick));
+      draw(svg, "text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, plain(tick));
     }
     if (of.unit) draw(svg, "text", { x: left + 3, y: top - 2 }, of.unit);
     timeAxis(svg, panel, of, { x, wide, high, bottom, count });
