@@ -91,8 +91,10 @@ class Work:
         return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest", "nightly"))
 
     def spark(self) -> SparkSession:
-        """The Spark session, started by the first call."""
-        return session(self.configuration.environment)
+        """The Spark session, started by the first call; Spark names the jobs of this thread by the run."""
+        spark = session(self.configuration.environment)
+        spark.sparkContext.setJobGroup(self.run_id, self.command)
+        return spark
 
     @cached_property
     def registry(self) -> Registry:
