@@ -35,7 +35,7 @@ help: ## list the targets
 setup: $(STAMP)-jars ## install everything into .venv (once; demo and test do it too)
 
 .PHONY: demo
-demo: setup ## simulate a small city and plant, and run two nights on them
+demo: setup ## simulate a small city and plant, and run three nights on them
 	@$(BIN)/nightmill demo $(ARGS)
 
 .PHONY: test

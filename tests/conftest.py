@@ -25,6 +25,7 @@ for _name in (
     "NIGHTMILL_CONF",
 ):
     os.environ.pop(_name, None)
+os.environ["NIGHTMILL_LOG"] = "text"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

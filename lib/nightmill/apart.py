@@ -14,6 +14,7 @@ from typing import Any
 from nightmill.commands import Work
 from nightmill.errors import NightmillError, WorkFailed
 from nightmill.lake.run import RUN
+from nightmill.logs import FORM, as_json
 
 LEASH = "NIGHTMILL_LEASH"
 """Environment variable of a process that is to end when its input does."""
@@ -40,12 +41,14 @@ def train_apart(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {RUN: work.run_id, LEASH: "1"},
+        env=os.environ | {RUN: work.run_id, LEASH: "1", FORM: "json" if as_json() else "text"},
     )
     answer: list[str] = []
     reader = threading.Thread(target=lambda: answer.append(process.stdout.read()), daemon=True)  # type: ignore[union-attr]
     reader.start()
+    threading.Thread(target=_pass_on, args=(process,), daemon=True).start()
     while process.poll() is None and not stopped.wait(LOOK_EVERY) and seconds_left() != 0:
         pass
     if process.poll() is None:
@@ -58,6 +61,12 @@ def train_apart(
         return dict.fromkeys(use_cases, late)
     reader.join()
     return _understood(answer[0], use_cases, process.returncode)
+
+
+def _pass_on(process: subprocess.Popen[str]) -> None:
+    """What the process says is said here."""
+    for line in process.stderr or ():
+        print(line, end="", file=sys.stderr, flush=True)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nightmill import __version__, commands
+from nightmill import __version__, commands, logs
 from nightmill.apart import on_a_leash
 from nightmill.commands import Outcome, Work
 from nightmill.config import Configuration
@@ -53,6 +53,7 @@ Corrections = Annotated[
     typer.Option("--corrections", help="With --replay: refused records, as `show --refused` wrote them, edited."),
 ]
 Refused = Annotated[Path | None, typer.Option("--refused", help="Write the refused records into this csv file.")]
+Entity = Annotated[str, typer.Option("--entity", help="A sensor, machine or cell, as predictions name it.")]
 Results = Annotated[Path | None, typer.Option("--results", help="Folder that receives the table as Markdown.")]
 
 
@@ -150,13 +151,19 @@ _command(
 )
 _command(
     "show",
-    "What the tables of a data set hold: rows, days, gaps, refusals, freshness.",
+    "How a use case stands (models, steps, alarms), and what tables hold (rows, gaps, refusals, freshness).",
     lambda w, t, refused: commands.show(w, t, refused),
     by_day=False,
     more={"refused": (Refused, None)},
 )
 
 
+_command(
+    "explain",
+    "Where the predictions of an entity came from: model, tables and their versions, raw files.",
+    lambda w, t, entity: commands.explain(w, t, entity),
+    more={"entity": (Entity, inspect.Parameter.empty)},
+)
 _command(
     "monitor",
     "Predictions against what came true, intervals, drift, and the state of the drops: figures and alarms of a night.",
@@ -179,8 +186,10 @@ _command(
 
 def _nightly(work: Work, targets: list[str] | None) -> Outcome:
     from nightmill.nightly import nightly
+    from nightmill.terminal import night_shown
 
-    return nightly(work, targets or ["all"])
+    with night_shown() as watch:
+        return nightly(work, targets or ["all"], watch)
 
 
 _command(
@@ -219,6 +228,10 @@ def simulate(
     days: Annotated[int, typer.Option("--days", min=1, help="How many days.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same drops.")] = 0,
     size: Annotated[list[str] | None, typer.Option("--size", help="A system's size, as traffic=1000.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", help="What goes wrong from a day on: drift, wear or format, as drift=2026-03-15."),
+    ] = None,
     raw: Raw = None,
     env: Env = "local",
     conf: Conf = None,
@@ -229,14 +242,17 @@ def simulate(
     """Writes raw drops of a simulated city and its plants, with known dirt."""
 
     def run() -> Outcome:
-        from nightmill.simulate import chosen, parse_sizes, sized
+        from nightmill.simulate import check_faults, chosen, parse_faults, parse_sizes, sized
         from nightmill.simulate import simulate as stage
 
-        first, sizes = parse_days(day, None, None)[0], parse_sizes(size or [])
-        chosen(targets or []), sized(sizes)  # before Spark takes its time to start
+        first, sizes, faults = parse_days(day, None, None)[0], parse_sizes(size or []), parse_faults(fault or [])
+        sized(sizes)  # before Spark takes its time to start
+        check_faults(faults, chosen(targets or []), first, days)
         work = Work(Configuration.load(conf, env, sets or (), raw), "simulate")
         folder = work.configuration.raw()
-        made = stage(work.spark(), folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or ())
+        made = stage(
+            work.spark(), folder, start=first, days=days, seed=seed, sizes=sizes, only=targets or (), faults=faults
+        )
         return Outcome({"simulate": made})
 
     _run(run, as_json, debug)
@@ -270,13 +286,15 @@ def demo(
     conf: Conf = None,
     debug: Debug = False,
 ) -> None:
-    """Simulates a small city and plant and runs two nights on them."""
+    """Simulates a small city and plant, and runs three nights on them."""
 
     def run() -> Outcome:
         from nightmill.demo import run as story
+        from nightmill.terminal import night_shown
 
         configuration = Configuration.load(conf, env, raw=str(folder / "raw"), lake=str(folder / "lake"))
-        story(folder, configuration, env, Console())
+        with night_shown() as watch:
+            story(folder, configuration, Console(), watch)
         return Outcome()
 
     _run(run, False, debug)
@@ -380,10 +398,7 @@ def _day(option: str, text: str) -> date:
 
 def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
     """Runs a command, prints what came of it, and exits with its code."""
-    # what libraries log is raised, too; py4j writes whole stack traces on Ctrl-C
-    others = logging.WARNING if debug else logging.CRITICAL
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=others, force=True)
-    logging.getLogger("nightmill").setLevel(logging.INFO)
+    logs.speak(debug)
     try:
         outcome = command()
     except typer.Exit:
@@ -419,7 +434,7 @@ def _stop(number: int, _: Any) -> None:
 
 def _complain(error: NightmillError, subject: str = "") -> None:
     prefix = "" if subject.removeprefix(DATA) in error.what else f"{subject}: "
-    print(f"nightmill: {prefix}{error}", file=sys.stderr)
+    logs.complain(error, subject, f"{prefix}{error}")
 
 
 def _progress(line: dict[str, Any]) -> None:
@@ -432,7 +447,8 @@ def _progress(line: dict[str, Any]) -> None:
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
     failures = {
-        name: {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+        name: {"error": type(error).__name__}
+        | {key: logs.without_secrets(getattr(error, key)) for key in ("what", "where", "fix")}
         for name, error in outcome.failures.items()
     }
     return {"results": {name: _plain(item) for name, item in outcome.results.items()}, "failures": failures}

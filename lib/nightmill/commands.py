@@ -18,6 +18,7 @@ from nightmill.errors import ConfigError, NightmillError, WorkFailed
 from nightmill.lake.faults import translate
 from nightmill.lake.run import RUN, Step, new_run_id, step
 from nightmill.lake.tables import Lake
+from nightmill.logs import speak_of
 from nightmill.spark import require_engine, session
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Outcome:
         return codes.pop() if not self.results and len(codes) == 1 else WorkFailed.exit_code
 
 
+def is_data(target: str) -> bool:
+    """Whether a target names a data set, and not a use case."""
+    return target.startswith(DATA) or f"/{DATA}" in target
+
+
 def typed_error(error: Exception, where: str) -> NightmillError:
     """The typed error that a failure stands for; of a bug it says so."""
     typed = error if isinstance(error, NightmillError) else translate(error, where)
@@ -75,7 +81,9 @@ class Work:
     @cached_property
     def run_id(self) -> str:
         """One id for all that the command does."""
-        return os.environ.get(RUN) or new_run_id(self.command)
+        run = os.environ.get(RUN) or new_run_id(self.command)
+        speak_of(run)
+        return run
 
     @cached_property
     def lake(self) -> Lake:
@@ -83,8 +91,10 @@ class Work:
         return Lake.open(self.configuration.environment.lake, create=self.command in ("land", "backtest", "nightly"))
 
     def spark(self) -> SparkSession:
-        """The Spark session, started by the first call."""
-        return session(self.configuration.environment)
+        """The Spark session, started by the first call; Spark names the jobs of this thread by the run."""
+        spark = session(self.configuration.environment)
+        spark.sparkContext.setJobGroup(self.run_id, self.command)
+        return spark
 
     @cached_property
     def registry(self) -> Registry:
@@ -108,8 +118,7 @@ class Work:
             names = self.configuration.data_set_names()
         found: dict[str, DataSet] = {}
         for name in names:
-            is_data = name.startswith(DATA) or f"/{DATA}" in name
-            some = [self.configuration.data_set(name)] if is_data else self._inputs(name)
+            some = [self.configuration.data_set(name)] if is_data(name) else self._inputs(name)
             found |= {data_set.name: data_set for data_set in some}
         return _masters_first(found)
 
@@ -178,8 +187,12 @@ def migrate(work: Work, targets: list[str]) -> Outcome:
 
 
 def show(work: Work, targets: list[str], refused: Path | None) -> Outcome:
-    """What the tables of each data set hold; with `refused` its refused records go into that file."""
+    """How each use case stands, and what the tables of each data set hold.
+
+    With `refused` the refused records of a data set go into that file.
+    """
     from nightmill.show import describe
+    from nightmill.standing import standing
 
     data_sets = work.data_sets(targets)
     if refused is not None and len(data_sets) > 1:
@@ -188,7 +201,26 @@ def show(work: Work, targets: list[str], refused: Path | None) -> Outcome:
         from nightmill.clean import write_refused
 
         log.info("%s: %d refused records", refused, write_refused(work.lake, data_sets[0], refused))
-    return Outcome({f"{DATA}{data_set.name}": describe(work.lake, data_set) for data_set in data_sets})
+    cases = [name for name in targets if not is_data(name)]
+    found = {u.name: standing(work.lake, work.registry, u) for u in (work.use_cases(cases) if cases else [])}
+    return Outcome(found | {f"{DATA}{data_set.name}": describe(work.lake, data_set) for data_set in data_sets})
+
+
+def explain(work: Work, targets: list[str], entity: str) -> Outcome:
+    """Where the predictions of an entity came from: model, tables, files."""
+    from nightmill.explain import explain as find
+
+    if len(work.days) > 1:
+        raise ConfigError("a prediction has one day", where="--from", fix="pass --day D, or none for the last one")
+    outcome = Outcome()
+    for use_case in work.use_cases(targets):
+        inputs = work.configuration.inputs(use_case)
+        try:
+            day = work.days[0] if work.days else None
+            outcome.results[use_case.name] = find(work.lake, work.registry, use_case, inputs, entity, day)
+        except NightmillError as error:
+            outcome.failures[use_case.name] = error
+    return outcome
 
 
 def features(work: Work, targets: list[str]) -> Outcome:
@@ -252,7 +284,7 @@ def monitor(work: Work, targets: list[str], failed: Mapping[str, str] | None = N
         raise ConfigError("monitoring looks back from one night", where="--day", fix="pass --day D")
     (night,) = work.days
     lookback = work.configuration.environment.night.lookback
-    cases = [name for name in targets if not (name.startswith(DATA) or f"/{DATA}" in name)]
+    cases = [name for name in targets if not is_data(name)]
     use_cases = {u.name: u for u in work.use_cases(cases)} if cases else {}
     data_sets = {f"{DATA}{d.name}": d for d in work.data_sets(targets)} if failed is None or not cases else {}
 

@@ -1,14 +1,11 @@
-"""`nightmill demo`: a small city and plant are simulated, two nights run on them, and what they found is told."""
+"""`nightmill demo`: a small city and plant are simulated, three nights run on them, and what they found is told."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,49 +13,46 @@ from typing import Any
 
 from rich.console import Console
 
-from nightmill import commands
-from nightmill.commands import Outcome, Work
+from nightmill.commands import Work
 from nightmill.config import Configuration
-from nightmill.errors import ConfigError, WorkFailed
+from nightmill.errors import ConfigError
+from nightmill.nightly import Night, Watch, nightly
+from nightmill.simulate import Fault, Simulated
 from nightmill.tables import headed
 
 log = logging.getLogger(__name__)
 
 USE_CASES = ["city/traffic", "factory/machine_life"]
-SIMULATED = ["city/traffic", "city/roads", "city/detectors", "factory/machines", "factory/failures"]
+SIMULATED = ["city/traffic", "city/roads", "city/detectors", "factory/machines", "factory/failures", "factory/floor"]
 START = date(2026, 3, 2)
 DAYS = 14
-"""Simulated days; the nights of the last two are run."""
+"""Simulated days: the first night has the history of eleven."""
+NIGHTS = 3
+"""Nights that are run, the last ones; in the last one things go wrong."""
+FAULTS = ("drift", "wear", "format")
 
 
-@dataclass
-class Story:
-    """What the demo did, for its last table."""
+def run(folder: Path, configuration: Configuration, console: Console, watch: Watch) -> None:
+    """Runs everything below `folder` (raw drops and lake) and prints what was found.
 
-    judged: Outcome
-    planted: dict[str, dict[str, int]]
-    cleaned: dict[str, Any]
-    seconds: float
-
-
-def run(folder: Path, configuration: Configuration, env: str, console: Console) -> None:
-    """Runs everything below `folder` (raw drops and lake) and prints what was found; raises what a stage raises."""
+    Raises what a stage raises, but for what goes wrong on purpose.
+    """
     started = time.monotonic()
     _make_room(folder)
-    first, second = START + timedelta(days=DAYS - 2), START + timedelta(days=DAYS - 1)
+    days = [START + timedelta(days=n) for n in range(DAYS)]
     log.info("demo: simulating %d days of a city and a plant into %s", DAYS, folder / "raw")
-    planted = _simulate(configuration, folder)
-    log.info("demo: night of %s, with %d days of history", first, DAYS - 2)
-    cleaned = _prepare(configuration, [START + timedelta(days=n) for n in range(DAYS - 1)])
-    _train(configuration, env)
-    judged = _checked(commands.evaluate(Work(configuration, "evaluate"), USE_CASES))
-    _checked(commands.score(Work(configuration, "score", [first]), USE_CASES))
-    log.info("demo: night of %s", second)
-    for name, item in _prepare(configuration, [second]).items():
-        for day, counts in item.days.items():  # a day that late rows reopened counts as it is now
-            cleaned[name].days[day] = counts
-    scored = _checked(commands.score(Work(configuration, "score", [second]), USE_CASES))
-    _tell(Story(judged, planted, cleaned, time.monotonic() - started), scored, folder, console)
+    simulated = _simulate(configuration, folder, days[-1])
+    nights = []
+    for day in days[-NIGHTS:]:
+        log.info("demo: night of %s", day)
+        outcome = nightly(Work(configuration, "nightly", [day]), USE_CASES, watch)
+        expected = {f"land data/{fault.data_set}" for fault in simulated.faults if fault.since == day}
+        for step, error in outcome.failures.items():
+            if step not in expected:
+                raise error
+        nights.append(outcome.results[str(day)])
+    _tell(nights, simulated, folder, console)
+    console.print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
 def _make_room(folder: Path) -> None:
@@ -73,40 +67,41 @@ def _make_room(folder: Path) -> None:
     mark.touch()
 
 
-def _simulate(configuration: Configuration, folder: Path) -> dict[str, dict[str, int]]:
+def _simulate(configuration: Configuration, folder: Path, last: date) -> Simulated:
     from nightmill.simulate import simulate
 
     spark = Work(configuration, "simulate").spark()
-    return simulate(spark, str((folder / "raw").resolve()), start=START, days=DAYS, only=SIMULATED).dirt
+    raw, faults = str((folder / "raw").resolve()), dict.fromkeys(FAULTS, last)
+    return simulate(spark, raw, start=START, days=DAYS, only=SIMULATED, faults=faults)
 
 
-def _prepare(configuration: Configuration, days: list[date]) -> dict[str, Any]:
-    for stage in (commands.land, commands.clean, commands.features):
-        outcome = _checked(stage(Work(configuration, stage.__name__, days), USE_CASES))
-        if stage is commands.clean:
-            cleaned = outcome.results
-    return cleaned
+def _tell(nights: list[Night], simulated: Simulated, folder: Path, console: Console) -> None:
+    said = [*_models(nights, console), *_cleaned(nights, simulated, console)]
+    for line in said:
+        console.print(line)
+    _alarms(nights[-1], simulated.faults, console)
+    lake = folder / "lake"
+    say = partial(console.print, soft_wrap=True)  # paths are there to be copied
+    say("Where to look next:")
+    say(f"  report       {lake}/reports/{nights[-1].day}.html   (open it in a browser)")
+    say(f"  a prediction .venv/bin/nightmill explain city/traffic --entity det-00001 --lake {lake}")
+    say(f"  a use case   .venv/bin/nightmill show factory/machine_life --lake {lake}")
+    say(f"  refused      {lake}/quarantine/city/traffic   (Delta; any Delta reader)")
+    say(f"  models       .venv/bin/mlflow ui --backend-store-uri sqlite:///{lake}/mlflow.db")
+    say("  your system  docs/add-a-system.md")
 
 
-def _train(configuration: Configuration, env: str) -> None:
-    """In a process of its own, as a night does: Spark's memory and Ray's stay apart."""
-    lake = str(Path(configuration.environment.lake).resolve())
-    command = [sys.executable, "-m", "nightmill", "train", *USE_CASES, "--lake", lake, "--json"]
-    command += ["--conf", str(configuration.folder.resolve()), "--env", env]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if ended.returncode != 0:
-        raise WorkFailed("the demo's training failed", where=" ".join(command[1:]), fix="run it again with --debug")
+def _results(nights: list[Night], stage: str) -> list[tuple[str, Any]]:
+    return [
+        (line.subject, line.result) for night in nights for line in night.lines if line.stage == stage and line.result
+    ]
 
 
-def _checked(outcome: Outcome) -> Outcome:
-    for error in outcome.failures.values():
-        raise error
-    return outcome
-
-
-def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None:
+def _models(nights: list[Night], console: Console) -> list[str]:
+    """Prints the test part's figures; returns why models were promoted, and how much was predicted."""
     models = headed("use case", "on the test part", "metric", "model", "naive", "better by", title="What it learned")
-    for name, verdict in story.judged.results.items():
+    said = []
+    for name, verdict in _results(nights, "evaluate"):
         figures = {(s.of, s.metric, s.horizon): s.value for s in verdict.scores}
         for (of, metric, horizon), value in figures.items():
             if of == "candidate" and metric != "coverage":
@@ -115,32 +110,45 @@ def _tell(story: Story, scored: Outcome, folder: Path, console: Console) -> None
                 steps = "all steps" if horizon is None else f"{horizon} steps ahead"
                 shown = (f"{value:.3g}", f"{theirs:.3g} ({naive.replace('_', ' ')})", f"{1 - value / theirs:.0%}")
                 models.add_row(name, steps, metric, *shown)
+        said.append(f"{name}: {verdict.reason}")
     console.print(models)
+    for name, items in _results(nights, "score"):
+        for item in items:
+            said.append(f"{name}: {item.rows} predictions for {item.entities} entities in the night of {item.day}")
+    return said
+
+
+def _cleaned(nights: list[Night], simulated: Simulated, console: Console) -> list[str]:
+    """Prints what became of the records; returns the refusals by rule and the dirt that was planted."""
+    days: dict[str, dict[date, Any]] = {}
+    for name, item in _results(nights, "clean"):  # a day that late rows reopened counts as it is now
+        days.setdefault(name, {}).update(item.days)
     data = headed("data set", "parsed", "accepted", "refused", "duplicates", "planted", title="What it cleaned")
     said = []
-    for name, cleaned in story.cleaned.items():
-        total = cleaned.total()
-        planted = Counter(story.planted.get(name.removeprefix("data/"), {}))
-        numbers = (total.parsed, total.accepted, total.refused.total(), total.duplicates, planted.total())
+    for name, counted in days.items():
+        refused: Counter[str] = sum((c.refused for c in counted.values()), Counter())
+        planted = Counter(simulated.dirt.get(name.removeprefix("data/"), {}))
+        sums = (sum(getattr(c, key) for c in counted.values()) for key in ("parsed", "accepted"))
+        numbers = (*sums, refused.total(), sum(c.duplicates for c in counted.values()), planted.total())
         data.add_row(name, *(f"{number:,}" for number in numbers))
-        said += [f"{name}, refused by rule: {_listed(total.refused)}"] if total.refused else []
+        said += [f"{name}, refused by rule: {_listed(refused)}"] if refused else []
         said += [f"{name}, planted: {_listed(planted)}"] if planted.total() else []
     console.print(data)
-    for line in said:
-        console.print(line)
-    for name, items in scored.results.items():
-        item = items[-1]
-        console.print(f"{name}: {item.rows} predictions for {item.entities} entities, made in the night of {item.day}")
-    for name, verdict in story.judged.results.items():
-        console.print(f"{name}: {verdict.reason}")
-    lake = folder / "lake"
-    say = partial(console.print, soft_wrap=True)  # paths are there to be copied
-    say(f"Done in {story.seconds:.0f} s. Where to look next:")
-    say(f"  predictions  {lake}/predictions/city/traffic   (Delta; any Delta reader)")
-    say(f"  refused      {lake}/quarantine/city/traffic")
-    say(f"  events       {lake}/ops/runs, ops/lineage, ops/metrics, ops/promotions")
-    say(f"  models       .venv/bin/mlflow ui --backend-store-uri sqlite:///{lake}/mlflow.db")
-    say("  your system  docs/add-a-system.md")
+    return said
+
+
+def _alarms(last: Night, faults: tuple[Fault, ...], console: Console) -> None:
+    """Prints what went wrong on purpose, and the alarms of that night."""
+    planted = headed("what", "of", "name", title=f"What went wrong on purpose on {last.day}")
+    for fault in faults:
+        planted.add_row(fault.what, fault.data_set, fault.name)
+    console.print(planted)
+    alarms = headed("of", "alarm", "part", "what", title=f"Alarms of the night of {last.day}")
+    for subject, watched in _results([last], "monitor"):
+        for alarm in watched.alarms:
+            if alarm.state != "cleared":
+                alarms.add_row(subject, alarm.figure.kind, alarm.figure.slice, alarm.figure.what)
+    console.print(alarms)
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -17,6 +17,8 @@ from nightmill.lake.tables import Lake, Table
 
 PERIODS = {"nightly": 1, "weekly": 7, "monthly": 30}
 """Days of new data after which a use case is trained again."""
+OF_MODELS = ("error", "drift")
+"""Alarms that a new model may end."""
 
 
 def drops(lake: Lake, data_set: DataSet, raw: str, night: date, lookback: timedelta) -> list[date]:
@@ -53,8 +55,8 @@ def is_missing(data_set: DataSet, raw: str, night: date) -> bool:
 def training(lake: Lake, use_case: UseCase, time: Time, registry: Registry, night: date) -> str:
     """Why a new model is due; empty where none is.
 
-    It is due where there is none or where the champion cannot be read, as often as `train.due` says, and when an alarm
-    about the use case's predictions was raised after the last training.
+    It is due where there is none, where the champion cannot be read, as often as `train.due` says, and when an alarm
+    about the use case's error or drift was raised after the last training.
     """
     candidate, champion = registry.candidate(use_case.name), registry.champion(use_case.name)
     if candidate is None:
@@ -70,6 +72,9 @@ def training(lake: Lake, use_case: UseCase, time: Time, registry: Registry, nigh
         return f"its candidate cannot be used: {error.what}"
     if trained is None or (night - trained).days >= PERIODS[use_case.train.due]:
         return f"it is trained {use_case.train.due}, the last time with data up to {trained or 'an unknown day'}"
+    for row in events(lake, "alarms", subject=use_case.name, state="raised"):
+        if row["kind"] in OF_MODELS and trained < row["since"] < night:
+            return f"the night of {row['since']} raised an alarm: {row['kind']}: {row['what']}"
     return ""
 
 

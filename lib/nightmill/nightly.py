@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any, Literal
 
 from nightmill import due
@@ -34,7 +35,10 @@ from nightmill.commands import (
 )
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA
-from nightmill.errors import ConfigError, DataRefused, NightmillError, WorkFailed
+from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError, WorkFailed
+from nightmill.lake.ops import compact
+from nightmill.monitor.tell import to_prometheus, to_webhook
+from nightmill.report import write_report
 from nightmill.spark import cancel_jobs
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,8 @@ Key = tuple[str, str]
 """Stage, and data set or use case."""
 UNTIL_THE_BUDGET = ("land", "clean", "features", "train", "evaluate")
 """Stages that are not begun once the night's budget is used up."""
+LOOK_EVERY = 1.0
+"""Seconds after which a watcher is told how far the night is, if nothing ended before."""
 
 
 @dataclass
@@ -98,14 +104,31 @@ class _Task:
     needs: set[Key] = field(default_factory=set)
 
 
-def nightly(work: Work, targets: list[str]) -> Outcome:
-    """Runs the nights of the days given, oldest first; a failure stops what rests on it, and nothing else."""
+@dataclass(frozen=True)
+class Underway:
+    """How far a night is."""
+
+    day: date
+    done: int
+    of: int
+    now: tuple[str, ...]
+    """What is being worked on."""
+
+
+Watch = Callable[[Underway], None]
+
+
+def nightly(work: Work, targets: list[str], watch: Watch = lambda _: None) -> Outcome:
+    """Runs the nights of the days given, oldest first; a failure stops what rests on it, and nothing else.
+
+    `watch` is told whenever a step begins or ends.
+    """
     if not work.days:
         raise ConfigError("a night has a day", where="--day", fix="pass --day D, or --from A --to B")
     use_cases = work.use_cases(targets)
     outcome = Outcome()
     for day in work.days:
-        night = _Run(work, day, use_cases).run()
+        night = _Run(work, day, use_cases, watch).run()
         outcome.results[str(day)] = night
         outcome.failures |= night.failures
     return outcome
@@ -114,41 +137,74 @@ def nightly(work: Work, targets: list[str]) -> Outcome:
 class _Run:
     """One night under way."""
 
-    def __init__(self, work: Work, night: date, use_cases: list[UseCase]) -> None:
-        self.work, self.night, self.use_cases = work, night, use_cases
+    def __init__(self, work: Work, night: date, use_cases: list[UseCase], watch: Watch) -> None:
+        self.work, self.night, self.use_cases, self.watch = work, night, use_cases, watch
         self.options = work.configuration.environment.night
         self.raw = work.configuration.raw()
         self.started = time.monotonic()
         self.lines: dict[Key, Line] = {}
         self.tasks: dict[Key, _Task] = {}
+        self.data_sets: dict[str, DataSet] = {}
+        """Those in use here."""
+        self.active: list[str] = []
+        self.unreachable: MachineError | None = None
         self.stopped = threading.Event()
 
     def run(self) -> Night:
         """Does what is due; raises LeaseHeld where another night is at work in this lake."""
         work = self.work
         with work.step("nightly", "nightly") as step:
-            work.registry.versions("")  # opened once, before threads ask for it
+            self._reach_registry()
             self._plan()
             self._work_off()
             found = Night(self.night, work.run_id, list(self.lines.values()), time.monotonic() - self.started)
             if not found.idle:
                 step.begin()
                 step.event(f"night {found.day}", **found.told())  # what the report says of it, whenever it is written
+                found.lines.append(self._report())
+            self._tell(found)
+            compact(work.lake)
         return found
+
+    def _reach_registry(self) -> None:
+        """Asks it once, before threads do; where it does not answer, data are still landed, cleaned and watched."""
+        try:
+            self.work.registry.versions("")
+        except MachineError as error:
+            log.warning("no model is trained, judged or used tonight: %s", error.what)
+            self.unreachable = error
+
+    def _report(self) -> Line:
+        """The morning report; a night is not lost with it."""
+        started, inputs = time.monotonic(), self.work.configuration.inputs
+        cases = [(u, inputs(u)) for u in self.use_cases if ("features", u.name) in self.tasks]
+        registry = None if self.unreachable else self.work.registry
+        try:
+            made = write_report(self.work.lake, registry, cases, self.data_sets.values(), self.night)
+        except Exception as error:
+            typed = typed_error(error, "report")
+            return Line("report", "all", "failed", typed.what, time.monotonic() - started, typed)
+        return Line("report", "all", "done", made.path, time.monotonic() - started, result=made)
+
+    def _tell(self, night: Night) -> None:
+        """Alarms and figures to those who want to be told."""
+        watched = [line.result for line in night.lines if line.stage == "monitor" and line.result is not None]
+        to_webhook(night.run_id, watched)
+        if self.options.prometheus is not None:
+            to_prometheus(Path(self.options.prometheus), night.seconds, list(night.failures), watched)
 
     # what there is to do
 
     def _plan(self) -> None:
-        data_sets = {d.name: d for d in self.work.data_sets([u.name for u in self.use_cases])}
-        idle = {name for name, d in data_sets.items() if due.never_dropped(self.work.lake, d, self.raw)}
-        for name, data_set in data_sets.items():
-            if name not in idle:
-                masters = {("clean", f"{DATA}{rule.master}") for rule in data_set.clean.rules if rule.kind == "known"}
-                self._add("land", f"{DATA}{name}", partial(self._land, data_set))
-                self._add(
-                    "clean", f"{DATA}{name}", partial(self._clean, data_set), masters, {("land", f"{DATA}{name}")}
-                )
-                self._watch(f"{DATA}{name}", "clean")
+        known = {d.name: d for d in self.work.data_sets([u.name for u in self.use_cases])}
+        idle = {name for name, d in known.items() if due.never_dropped(self.work.lake, d, self.raw)}
+        self.data_sets = {name: d for name, d in known.items() if name not in idle}
+        for plain, data_set in self.data_sets.items():
+            name = f"{DATA}{plain}"
+            masters = {("clean", f"{DATA}{rule.master}") for rule in data_set.clean.rules if rule.kind == "known"}
+            self._add("land", name, partial(self._land, data_set))
+            self._add("clean", name, partial(self._clean, data_set), masters, {("land", name)})
+            self._watch(name, "clean")
         wanted: dict[str, str] = {}
         for use_case in self.use_cases:
             inputs = self.work.configuration.inputs(use_case)
@@ -159,7 +215,11 @@ class _Run:
             name, others = use_case.name, {("clean", f"{DATA}{d.name}") for d in inputs.values()} & self.tasks.keys()
             self._add("features", name, partial(self._features, use_case), others, {("clean", f"{DATA}{series.name}")})
             time_of = series_time(self.work, use_case)
-            why = due.training(self.work.lake, use_case, time_of, self.work.registry, self.night)
+            why = (
+                ""
+                if self.unreachable
+                else due.training(self.work.lake, use_case, time_of, self.work.registry, self.night)
+            )
             if why:
                 log.info("%s: a new model is due, because %s", name, why)
                 wanted[name] = why
@@ -198,15 +258,18 @@ class _Run:
         graph = TopologicalSorter({key: task.after & self.tasks.keys() for key, task in self.tasks.items()})
         graph.prepare()
         running: dict[Future[list[Line]], Key] = {}
+        done = 0
         with ThreadPoolExecutor(self.options.at_once, "night") as pool:
             try:
                 while graph.is_active():
                     for key in graph.get_ready():
                         running[pool.submit(self._attempt, key)] = key
-                    for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                        for line in ended.result():
-                            self.lines[line.stage, line.subject] = line
-                        graph.done(running.pop(ended))
+                    ended = wait(running, LOOK_EVERY, FIRST_COMPLETED).done
+                    for one in ended:
+                        self.lines |= {(line.stage, line.subject): line for line in one.result()}
+                        graph.done(running.pop(one))
+                        done += 1
+                    self.watch(Underway(self.night, done, len(self.tasks), tuple(self.active)))
             except BaseException:
                 self.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -220,7 +283,8 @@ class _Run:
         ]
         if stopped:
             return [Line(*key, "skipped", f"because of {stopped[0]}")]
-        started = time.monotonic()
+        started, name = time.monotonic(), f"{stage} {subject}"
+        self.active.append(name)
         try:
             if stage in UNTIL_THE_BUDGET and self._seconds_left() == 0:
                 raise WorkFailed(
@@ -232,6 +296,8 @@ class _Run:
         except Exception as error:
             typed = typed_error(error, subject)
             lines = [Line(*key, "failed", typed.what, error=typed)]
+        finally:
+            self.active.remove(name)
         for line in lines:
             line.seconds = time.monotonic() - started
             log.info("%s %s: %s%s", line.stage, line.subject, f"{line.state}: " if line.error else "", line.what)
@@ -302,12 +368,16 @@ class _Run:
         return lines
 
     def _evaluate(self, use_case: UseCase) -> list[Line]:
+        if self.unreachable:
+            raise self.unreachable
         if not due.to_judge(self.work.lake, use_case, self.work.registry):
             return [Line("evaluate", use_case.name, "nothing", "no new candidate")]
         verdict = _only(evaluate(self._of([]), [use_case.name]))
         return [Line("evaluate", use_case.name, "done", verdict.reason, result=verdict)]
 
     def _score(self, use_case: UseCase) -> list[Line]:
+        if self.unreachable:
+            raise self.unreachable
         scored = []
         for day in due.unscored(self.work.lake, use_case, self.night, self.options.lookback):
             outcome = score(self._of([day]), [use_case.name])
@@ -327,8 +397,8 @@ class _Run:
         why = "; ".join(f"{line.stage} {line.state}: {line.what}" for line in stopped)
         found = _only(monitor(self._of([self.night]), [subject], {subject: why}))
         up = sum(alarm.state != "cleared" for alarm in found.alarms)
-        said = f"{len(found.figures)} figures, {up} alarms" + (f", {len(found.raised)} new" if found.raised else "")
-        state: State = "done" if found.days or found.raised else "nothing"
+        said = f"{len(found.figures)} figures, {up} alarms" + (f", {len(found.news)} told" if found.news else "")
+        state: State = "done" if found.days or found.news else "nothing"
         return [Line("monitor", subject, state, said, result=found)]
 
 

@@ -178,7 +178,66 @@ def _night(item: Any, console: Console) -> None:
     )
 
 
-_WHOLE = {"Backtest": _backtest, "Described": _described, "Proposed": _proposed, "Night": _night}
+def _standing(item: Any, console: Console) -> None:
+    table = headed("of", item.use_case, title=item.title)
+    if item.registry:
+        table.add_row("models", item.registry)
+    else:
+        since = f"version {item.champion} since {_when(item.since)}" if item.champion else "none: `nightmill train`"
+        table.add_row("champion", since)
+        table.add_row("why", item.why or "")
+        table.add_row("candidate", f"version {item.candidate}" if item.candidate else "none")
+    table.add_row("predictions", f"up to {item.last_day}" if item.last_day else "none yet")
+    if item.tested:
+        table.add_row("test part", ", ".join(f"{name.replace('_', ' ')} {v:.4g}" for name, v in item.tested.items()))
+    for day, value in sorted(item.live.items())[-7:]:
+        table.add_row("live error", f"{day}: mean absolute error {value:.4g}")
+    for ran in item.steps:
+        table.add_row(ran.step, f"{ran.status}, {_when(ran.at)}, run {ran.run}" + (f": {ran.what}" if ran.what else ""))
+    for alarm in item.alarms or ["none"]:
+        table.add_row("alarm", alarm)
+    console.print(table)
+
+
+def _explained(item: Any, console: Console) -> None:
+    from rich.tree import Tree
+
+    head = f"{item.use_case}: {item.target} of {item.entity}, made from rows up to {_when(item.origin)}"
+    tree = Tree(head + (", in hindsight" if item.hindsight else ""))
+    values = tree.add(f"run {item.run}, scored {_when(item.scored_at)}")
+    for one in item.values:
+        bounds = f" ({one['lo']:.4g} to {one['hi']:.4g})" if "lo" in one else ""
+        values.add(f"{_when(one.get('target_ts'))}: {one['value']:.4g} {item.unit}{bounds}")
+    model = tree.add(
+        f"model version {item.model.version}" + (f", trained by {item.model.run}" if item.model.run else "")
+    )
+    if item.model.gone:
+        model.add(f"cannot be read any more: {item.model.gone}")
+    else:
+        model.add(f"trained on gold version {item.model.gold_version}, on rows up to {_when(item.model.seen_until)}")
+    if item.model.promoted_at:
+        model.add(f"champion since {_when(item.model.promoted_at)}: {item.model.reason}")
+    _origin(tree, item.gold)
+    console.print(tree, no_wrap=True, overflow="ignore", crop=False)  # names are there to be copied
+
+
+def _origin(tree: Any, origin: Any) -> None:
+    said = "cannot be read any more" if origin.gone else f"written {_when(origin.written_at)} by {origin.run}"
+    branch = tree.add(f"{origin.table} version {origin.version}, {said}")
+    for file, rows in origin.files.items():
+        branch.add(f"{file}: {rows:,} rows")
+    for one in origin.inputs:
+        _origin(branch, one)
+
+
+_WHOLE = {
+    "Backtest": _backtest,
+    "Described": _described,
+    "Standing": _standing,
+    "Explained": _explained,
+    "Proposed": _proposed,
+    "Night": _night,
+}
 """Results that are a table each."""
 
 

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pyarrow.parquet as pq
 import pytest
-from town import FIRST, Town, found, readings
+from town import FIRST, USE_CASE, Town, found, readings
 
 from nightmill import commands
 
@@ -63,6 +63,25 @@ def test_a_new_day_leaves_the_earlier_files_alone(made: tuple[Town, set[str]]) -
     gold = town.work("x").lake.table("gold", "town/speeds")
     assert before < gold.files(gold.version() or 0)
     assert len(town.rows("gold")) == 3 * 144
+
+
+def test_a_static_input_that_no_feature_reads_leaves_gold_alone(town: Town) -> None:
+    day = town.history(1)[0]
+    town.stages(*STAGES, days=(day,))
+    gold = town.work("x").lake.table("gold", "town/speeds")
+    before = gold.version()
+    spots = USE_CASE.replace("as: graph}}", "as: graph}, spots: {from: data/town/spots, as: static}}")
+    (town.folder / "conf/town/speeds.yaml").write_text(f"{spots}monitor: {{by: [spots.quarter]}}\n")
+    (town.folder / "conf/data/town/spots.yaml").write_text(
+        'title: Spots\nsource: {format: csv, path: "${raw}/spots.csv"}\n'
+        "contract: {key: [detector], columns: {quarter: {type: text}}}\n"
+    )
+    town.stages("features")
+    for quarters in ("a,old\nb,old\n", "a,old\nb,new\n"):
+        (town.raw / "spots.csv").write_text(f"detector,quarter\n{quarters}")
+        town.stages(*STAGES, days=(day,))
+    assert town.rows("silver", "town/spots")[1]["quarter"] == "new"
+    assert gold.version() == before
 
 
 def test_where_nothing_is_new_spark_is_not_started(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from town import FIRST, Town, readings
+from pyspark.sql import SparkSession
+from rich.console import Console
+from town import FIRST, Town, found, readings
 
-from nightmill import commands, nightly
+from nightmill import commands, nightly, tables
 from nightmill.commands import Outcome
 from nightmill.errors import ConfigError, LeaseHeld
 from nightmill.lake.ops import events
@@ -15,6 +17,7 @@ from nightmill.nightly import Night
 
 pytestmark = pytest.mark.usefixtures("spark")
 LAST = FIRST + timedelta(days=4)
+BEFORE = LAST - timedelta(days=1)
 
 
 def _night(town: Town, *days: date, targets: tuple[str, ...] = ("all",), sets: tuple[str, ...] = ()) -> Outcome:
@@ -27,16 +30,52 @@ def _states(outcome: Outcome, day: date = LAST) -> dict[tuple[str, str], str]:
     return {(line.stage, line.subject): line.state for line in night.lines}
 
 
-def test_nights_do_what_is_missing_and_make_up_for_a_drop_that_was_late(
-    town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Town:
+    """A town after its first night, the one of BEFORE."""
+    town = found(tmp_path_factory.mktemp("evening"))
     town.history(4)
-    before_last = LAST - timedelta(days=1)
-    first = _night(town, before_last)
+    first = _night(town, BEFORE)
     assert not first.failures
-    assert set(_states(first, before_last).values()) == {"done"}
+    assert {state for (stage, _), state in _states(first, BEFORE).items() if stage != "monitor"} == {"done"}
+    return town
+
+
+def test_a_prediction_is_explained_down_to_its_files(evening: Town) -> None:
+    outcome = commands.explain(evening.work("explain"), ["town/speeds"], "a")
+    found = outcome.results["town/speeds"]
+    assert (found.day, found.origin, found.unit) == (BEFORE, datetime(2026, 3, 5, 22, 30, tzinfo=UTC), "km/h")
+    assert [one["horizon"] for one in found.values] == [1, 2]
+    assert (found.model.version, found.model.gold_version, found.gold.version) == (1, 0, 0)
+    assert "is promoted" in found.model.reason and found.model.run == found.run
+    silver = {one.table: one for one in found.gold.inputs}
+    assert silver["silver/town/speeds"].files == {f"speeds/{BEFORE}/a.csv": 4}, "the window of four rows"
+    assert silver["silver/town/roads"].files == {"roads.csv": 4}
+    assert [one.table for one in silver["silver/town/speeds"].inputs] == ["bronze/town/speeds"]
+    for entity, day, fix in (("aa", BEFORE, "did you mean 'a'?"), ("a", FIRST, f"from {BEFORE} to {BEFORE}")):
+        refused = commands.explain(evening.work("explain", day), ["town/speeds"], entity).failures["town/speeds"]
+        assert fix in refused.fix
+
+
+def test_a_use_case_says_how_it_stands(evening: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = commands.show(evening.work("show"), ["town/speeds"], None)
+    found = outcome.results["town/speeds"]
+    assert (found.champion, found.candidate, found.last_day) == (1, 1, BEFORE) and "is promoted" in found.why
+    assert [ran.step for ran in found.steps] == ["features", "train", "evaluate", "score"]
+    assert {ran.status for ran in found.steps} == {"done"} and found.tested["last_value mae"] > 0
+    assert found.alarms == []
+    tables.show(outcome, Console(width=200))
+    tables.show(commands.explain(evening.work("explain"), ["town/speeds"], "a"), Console(width=40))
+    shown = capsys.readouterr().out
+    assert "version 1 since" in shown and f"speeds/{BEFORE}/a.csv: 4 rows" in shown
+
+
+def test_nights_do_what_is_missing_and_make_up_for_a_drop_that_was_late(
+    evening: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town = evening
     predictions = town.work("x").lake.table("predictions", "town/speeds")
-    assert predictions.days_by_partition() == {before_last}, "history is no backlog of predictions"
+    assert predictions.days_by_partition() == {BEFORE}, "history is no backlog of predictions"
 
     missing = _night(town, LAST)
     states = _states(missing)
@@ -49,7 +88,7 @@ def test_nights_do_what_is_missing_and_make_up_for_a_drop_that_was_late(
     town.drop(after, readings(after))
     made_up = _night(town, after)
     assert not made_up.failures
-    assert predictions.days_by_partition() == {before_last, LAST, after}
+    assert predictions.days_by_partition() == {BEFORE, LAST, after}
     states = _states(made_up, after)
     assert ("train", "town/speeds") not in states, "it is trained weekly"
     assert states["evaluate", "town/speeds"] == "nothing"

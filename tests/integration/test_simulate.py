@@ -48,7 +48,7 @@ FILES = {
     "city/river": "river.parquet",
 }
 FILES |= {"factory/machines": "machines.parquet"}
-STATIC = {"city/roads", "city/detectors", "city/lamps"}
+STATIC = {"city/roads", "city/detectors", "city/lamps", "factory/floor"}
 
 
 def _file(data_set: str) -> str:
@@ -162,6 +162,25 @@ def test_days_written_alone_or_with_other_partitions_are_the_same(spark, drops, 
     assert len(wanted) > len(some) and written == wanted
 
 
+def test_faults_are_in_the_drops_of_their_day_and_in_its_truth(spark, tmp_path):
+    day, only = date(2026, 3, 3), ["factory/machines", "factory/failures", "city/traffic"]
+    known = {"sizes": SIZES | {"machines": 40}, "only": only, "seed": SEED, "days": 1, "start": day}
+    simulate(spark, str(tmp_path / "usual"), **known)
+    given = {"drift": START, "wear": day, "format": day}
+    made = simulate(spark, str(tmp_path / "faulty"), **known, faults=given)
+    usual, faulty = _digests(tmp_path / "usual"), _digests(tmp_path / "faulty")
+    truth = pd.read_csv(tmp_path / "faulty/truth/2026-03-03/faults.csv")
+    assert faulty.keys() - usual.keys() == {"truth/2026-03-03/faults.csv"} and usual.keys() < faulty.keys()
+    assert truth[["kind", "data_set", "since"]].to_numpy().tolist() == [
+        ["drift", "city/traffic", "2026-03-02"],
+        ["format", "factory/failures", "2026-03-03"],
+        ["wear", "factory/machines", "2026-03-03"],
+    ]
+    assert truth["name"].tolist() == [fault.name for fault in made.faults]
+    changed = [(tmp_path / run / "factory/failures/2026-03-03/failures.csv").read_text() for run in ("usual", "faulty")]
+    assert changed[0].count("\n") > 1 and changed[1] == changed[0].replace("ts,component", "ts,part")
+
+
 @contextmanager
 def _partitions(spark, number):
     """Spark reads and shuffles with that many partitions."""
@@ -183,6 +202,7 @@ def _partitions(spark, number):
         ({"days": 1, "sizes": {"traffic": 0}}, "at least one"),
         ({"days": 1, "sizes": {"trafic": 3}}, "did you mean 'traffic'"),
         ({"days": 1, "only": ["city/rivers"]}, "did you mean 'city/river'"),
+        ({"days": 1, "faults": {"ware": START}}, "did you mean 'wear'"),
     ],
 )
 def test_wrong_names_and_sizes_are_refused_before_anything_is_written(spark, tmp_path, wrong, said):
@@ -222,10 +242,10 @@ def test_downstream_neighbours_help_a_forecast_that_beats_the_naive_ones(spark):
 
 
 def test_a_day_of_sensors_tells_more_of_the_remaining_life_than_the_age_does(spark):
-    from nightmill.simulate.machines import _lives
+    from nightmill.simulate.machines import lives
 
     count, days = 10, 40
-    life = _lives(spark, START, days, count, Chance(7)).select("machine", "ts", "life", "remaining")
+    life = lives(spark, START, days, count, Chance(7)).select("machine", "ts", "life", "remaining")
     rows = readings(spark, START, days, count, Chance(7)).join(life, ["machine", "ts"]).toPandas()
     rows = rows.sort_values(["machine", "ts"], ignore_index=True)
     target = rows["remaining"].clip(upper=120).to_numpy(float)

@@ -56,6 +56,8 @@ def test_impossible_days_are_refused(day: str | None, first: str | None, last: s
         (["simulate", "city/rivers", "--day", "2026-03-01", "--raw", "."], "did you mean 'city/river'"),
         (["simulate", "--size", "trafic=3", "--day", "2026-03-01", "--raw", "."], "did you mean 'traffic'"),
         (["simulate", "--size", "traffic", "--day", "2026-03-01", "--raw", "."], "expected SYSTEM=NUMBER"),
+        (["simulate", "--fault", "drift", "--day", "2026-03-01", "--raw", "."], "expected KIND=DAY"),
+        (["simulate", "--fault", "drift=2026-03-02", "--day", "2026-03-01", "--raw", "."], "would not show"),
         (["train", "city/traffic", "--set", "train.epoch=3"], "did you mean 'epochs'"),
         (["train", "city/traffic", "--set", "trian.epochs=3"], "unknown key 'trian'"),
         (["train", "city/traffic", "--env", "moon"], "there is no environment 'moon'"),

@@ -57,6 +57,8 @@ class Night(Options):
     budget: Duration | None = None
     """Time for data and training. After it no such step begins and training stops until another night; what is ready is
     still scored and reported."""
+    prometheus: str | None = None
+    """File that receives the night's figures and alarms in Prometheus' text format, for its node exporter."""
 
 
 class Environment(Options):

@@ -221,3 +221,9 @@ class UseCase(Options):
     def series(self) -> Input:
         """The input whose entities are predicted."""
         return next(iter(self.inputs.values()))
+
+    @property
+    def engineered(self) -> list[str]:
+        """Inputs that features and target are made of; static ones beside them say what or where an entity is."""
+        rest = self.target.remaining_life.rest if self.target.remaining_life else None
+        return [name for name, item in self.inputs.items() if item.as_ != "static" or name == rest]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nightmill.config import Time, UseCase
-from nightmill.errors import WorkFailed
+from nightmill.errors import NightmillError, WorkFailed
 from nightmill.evaluate.predict import Floats, Material, baseline, predictions, truths
 from nightmill.handoff import Pinned
 from nightmill.lake.ops import events
@@ -64,8 +64,11 @@ def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry) -> V
     material = material_of(step.lake, use_case, time, bundle)
     contestants = {"candidate": bundle}
     if champion is not None and champion != candidate:
-        files = registry.load(use_case.name, champion)
-        contestants["champion"] = Bundle.from_files(files, f"{use_case.name} version {champion}")
+        try:
+            files = registry.load(use_case.name, champion)
+            contestants["champion"] = Bundle.from_files(files, f"{use_case.name} version {champion}")
+        except NightmillError as error:  # it could not score either: what beats the baseline is better than none
+            log.warning("%s: the champion is out of the contest: %s", use_case.name, error.what)
     verdict.scores = compare(use_case, material, contestants)
     step.metric([_row(score, {"candidate": candidate, "champion": champion}) for score in verdict.scores])
     _decide(use_case, verdict)

@@ -48,6 +48,7 @@ class Engineered:
 
 def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, DataSet], days: set[date]) -> Engineered:
     """Makes the given days of gold anew, and every day that its inputs changed since gold was last made."""
+    data_sets = {name: data_sets[name] for name in use_case.engineered}
     tables = {name: step.lake.table("silver", data_set.name) for name, data_set in data_sets.items()}
     versions = {name: step.read(table) for name, table in tables.items()}
     gold, names = step.lake.table("gold", use_case.name), feature_names(use_case)
@@ -94,7 +95,8 @@ def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, D
 def _recipe(use_case: UseCase, data_sets: dict[str, DataSet]) -> str:
     """What decides the content of gold beside its inputs' rows."""
     contracts = [data_sets[name].contract for name in sorted(data_sets)]
-    return digest(*contracts, *use_case.inputs.values(), use_case.target, *use_case.features)
+    inputs = [use_case.inputs[name] for name in data_sets]
+    return digest(*contracts, *inputs, use_case.target, *use_case.features)
 
 
 def _mark_stale(step: Step, use_case: UseCase, days: set[date]) -> None:

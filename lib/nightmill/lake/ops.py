@@ -49,6 +49,10 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
+MANY_FILES = 64
+"""Files of a table from which on they are merged."""
+
+
 def append(lake: Lake, name: OpsTable, rows: list[dict[str, Any]]) -> None:
     """Appends events; `day` is the event's UTC day unless a row says another. Several writers at once are fine."""
     if not rows:
@@ -68,6 +72,24 @@ def append(lake: Lake, name: OpsTable, rows: list[dict[str, Any]]) -> None:
             if attempt == 7:
                 raise
             time.sleep(0.05 * 2**attempt)
+
+
+def compact(lake: Lake) -> None:
+    """Merges the files of tables that have many, and ends old ones: appends are small, and readers open every file.
+
+    Files that no version needs are removed after a week, so that readers at work keep theirs.
+    """
+    for name in SCHEMAS:
+        table = lake.table("ops", name)
+        if not table.exists():
+            continue
+        delta = table.delta()
+        if len(delta.file_uris()) >= MANY_FILES:
+            with translated(table.uri):
+                delta.optimize.compact()
+                delta.create_checkpoint()
+                delta.cleanup_metadata()
+                delta.vacuum(dry_run=False)
 
 
 def events(lake: Lake, name: OpsTable, **equal: Any) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import random
@@ -64,7 +65,8 @@ class Registry:
             folder.put(file, content)
         if not self._exists(name):
             self._create(name)
-        made = self.call(lambda c: c.create_model_version(name, source=place, tags={"run": run, "use_case": use_case}))
+        tags = {"run": run, "use_case": use_case} | {_digest_of(f): _digest(files[f]) for f in files}
+        made = self.call(lambda c: c.create_model_version(name, source=place, tags=tags))
         version = int(made.version)
         self.call(lambda c: c.set_registered_model_alias(name, CANDIDATE, str(version)))
         return version
@@ -79,25 +81,34 @@ class Registry:
 
     def promote(self, use_case: str, version: int) -> None:
         """Makes a version the champion. Raises ConfigError where there is no such version."""
-        self._source(use_case, version)
+        self._version(use_case, version)
         self.call(lambda c: c.set_registered_model_alias(_name(use_case), CHAMPION, str(version)))
 
     def load(self, use_case: str, version: int) -> dict[str, bytes]:
-        """A version's files, name -> content. Raises ConfigError for an unknown version, DataRefused for lost files.
+        """A version's files, name -> content.
 
-        They are looked for below the registry's own folder: MLflow keeps whole paths, but a lake may be moved.
+        They are looked for below the registry's own folder: MLflow keeps whole paths, but a lake may be moved. Raises
+        ConfigError for an unknown version, DataRefused for files that are lost or not what was registered.
         """
-        place = f"{self.folder}/{use_case}/{self._source(use_case, version).rpartition('/')[2]}"
+        made = self._version(use_case, version)
+        place = f"{self.folder}/{use_case}/{str(made.source).rpartition('/')[2]}"
         folder = Folder(place, self.storage_options)
-        found = {name: folder.get(name) for name in FILES}
-        missing = [name for name, content in found.items() if content is None]
-        if missing:
-            raise DataRefused(
-                f"version {version} of {use_case} has lost its file {missing[0]}",
-                where=place,
-                fix="restore the folder, or train the model again",
-            )
-        return {name: content for name, content in found.items() if content is not None}
+        found: dict[str, bytes] = {}
+        for name in FILES:
+            content, expected = folder.get(name), made.tags.get(_digest_of(name))
+            if content is None or _digest(content) != (expected or _digest(content)):
+                what = "has lost its file" if content is None else "has a damaged file"
+                raise DataRefused(
+                    f"version {version} of {use_case} {what} {name}",
+                    where=place,
+                    fix="restore the folder, or train the model again",
+                )
+            found[name] = content
+        return found
+
+    def trained_by(self, use_case: str, version: int) -> str:
+        """The run that trained a version. Raises ConfigError for an unknown version."""
+        return str(self._version(use_case, version).tags.get("run", ""))
 
     def versions(self, use_case: str) -> list[int]:
         """All versions, oldest first."""
@@ -145,6 +156,7 @@ class Registry:
     def _client(self) -> MlflowClient:
         # MLflow sends usage data to its makers unless told not to
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its seven keep a night waiting for minutes
         with _quiet(), self._first_alone():
             from mlflow import MlflowClient
 
@@ -175,12 +187,12 @@ class Registry:
         found = self._found(lambda c: c.get_model_version_by_alias(name, alias))
         return None if found is None else int(found.version)
 
-    def _source(self, use_case: str, version: int) -> str:
+    def _version(self, use_case: str, version: int) -> Any:
         found = self._found(lambda c: c.get_model_version(_name(use_case), str(version)))
         if found is None:
             known = ", ".join(map(str, self.versions(use_case))) or "none"
             raise ConfigError(f"{use_case} has no model version {version}", where=self.uri, fix=f"known: {known}")
-        return str(found.source)
+        return found
 
     def _exists(self, name: str) -> bool:
         return self._found(lambda c: c.get_registered_model(name)) is not None
@@ -215,6 +227,15 @@ class Registry:
 
 def _name(use_case: str) -> str:
     return use_case.replace("/", ".")
+
+
+def _digest_of(file: str) -> str:
+    """The tag with a file's digest."""
+    return f"sha256 {file}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _history(run: str, metric: str, client: MlflowClient) -> list[tuple[int, float]]:

@@ -18,6 +18,7 @@ from nightmill.errors import NightmillError
 from nightmill.lake.lease import Lease
 from nightmill.lake.ops import append, unfinished
 from nightmill.lake.tables import Lake, Table
+from nightmill.logs import without_secrets
 
 log = logging.getLogger(__name__)
 RUN = "NIGHTMILL_RUN"
@@ -132,7 +133,7 @@ def step(
         except BaseException as error:
             current.begin()
             status = "refused" if isinstance(error, NightmillError) else "failed"
-            current.event("ended", status, error=type(error).__name__, what=str(error)[:2000])
+            current.event("ended", status, error=type(error).__name__, what=without_secrets(str(error))[:2000])
             raise
         if current.begun:
             current.lineage()

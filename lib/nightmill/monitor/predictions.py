@@ -73,7 +73,7 @@ def slices_of(lake: Lake, use_case: UseCase, data_sets: dict[str, DataSet]) -> S
         table, keys = lake.table("silver", data_sets[name].name), data_sets[name].contract.entity
         if table.exists():
             rows = table.delta().to_pyarrow_table(columns=[*keys, column]).to_pylist()
-            found[item] = {"|".join(str(row[key]) for key in keys): str(row[column]) for row in rows}
+            found[item] = {"/".join(str(row[key]) for key in keys): str(row[column]) for row in rows}
     return found
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 from nightmill.config import DataSet, UseCase
 from nightmill.errors import NightmillError
@@ -30,11 +32,8 @@ class Monitored:
     figures: list[Figure] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     """Those that are up, and those that ended this night."""
-
-    @property
-    def raised(self) -> list[Alarm]:
-        """Alarms of this night."""
-        return [alarm for alarm in self.alarms if alarm.state == "raised"]
+    news: list[Alarm] = field(default_factory=list)
+    """Those that began or ended, as no monitoring of this night has told before."""
 
 
 def monitor_data(step: Step, data_set: DataSet, night: date, more: list[Figure]) -> Monitored:
@@ -73,14 +72,20 @@ def _judged(step: Step, result: Monitored) -> Monitored:
     told = events(step.lake, "alarms", subject=result.subject)
     before = open_alarms(row for row in told if row["day"] < result.night)
     result.alarms = judge(result.figures, before, result.night)
-    known = {(r["kind"], r["slice"], r["state"], r["calm"], r["value"]) for r in told if r["day"] == result.night}
-    rows = [_row(alarm, result.night) for alarm in result.alarms]
-    new = [row for row in rows if (row["kind"], row["slice"], row["state"], row["calm"], row["value"]) not in known]
+    known = {_told(row) for row in told if row["day"] == result.night}
+    rows = {alarm.figure.name: _row(alarm, result.night) for alarm in result.alarms}
+    new = [row for row in rows.values() if _told(row) not in known]
     if new:
         step.begin()
         step.alarms(new)
-    for alarm in result.raised:
-        log.warning("alarm: %s", said(alarm))
+    states = {name[:3] for name in known}
+    result.news = [
+        alarm
+        for alarm in result.alarms
+        if alarm.state != "stays" and (alarm.figure.kind, alarm.figure.slice, alarm.state) not in states
+    ]
+    for alarm in result.news:
+        log.warning("%s: %s", "over" if alarm.state == "cleared" else "alarm", said(alarm))
     return result
 
 
@@ -89,6 +94,10 @@ def said(alarm: Alarm) -> str:
     figure = alarm.figure
     where = f" ({figure.slice})" if figure.slice else ""
     return f"{figure.subject}{where}: {figure.kind}: {figure.what}"
+
+
+def _told(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("kind", "slice", "state", "calm", "value"))
 
 
 def _row(alarm: Alarm, night: date) -> dict[str, object]:
@@ -108,10 +117,9 @@ def _row(alarm: Alarm, night: date) -> dict[str, object]:
 
 
 def _deciles(registry: Registry, use_case: UseCase) -> list[float]:
-    version = registry.champion(use_case.name)
-    if version is None:
-        return []
     try:
-        return [float(v) for v in json.loads(registry.load(use_case.name, version)["model.json"]).get("deciles", [])]
+        version = registry.champion(use_case.name)
+        files = registry.load(use_case.name, version) if version is not None else {}
     except NightmillError:  # scoring says what is wrong with it
         return []
+    return [float(v) for v in json.loads(files["model.json"]).get("deciles", [])] if files else []

@@ -23,12 +23,12 @@ ATTEMPTS, PATIENCE = 3, 10.0
 
 
 def to_webhook(run_id: str, monitored: Iterable[Monitored]) -> bool:
-    """Posts the alarms that a night raised and ended as JSON; returns whether something was sent.
+    """Posts the alarms that began or ended as JSON; returns whether something was sent.
 
     `text` says them in words, as chat systems show it. What cannot be sent is logged and fails nothing.
     """
     address = os.environ.get(WEBHOOK, "")
-    told = [(m, alarm) for m in monitored for alarm in m.alarms if alarm.state in ("raised", "cleared")]
+    told = [(m, alarm) for m in monitored for alarm in m.news]
     if not address or not told:
         return False
     if urlsplit(address).scheme not in ("http", "https"):

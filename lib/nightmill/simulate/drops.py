@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +14,14 @@ from pyspark.sql import functions as F
 
 from nightmill.simulate import lines
 from nightmill.simulate.places import file_system, rooted
+
+Change = Callable[[DataFrame], DataFrame]
+"""What something that goes wrong makes of clean rows: the same columns."""
+
+
+def as_it_is(rows: DataFrame) -> DataFrame:
+    """The change of nothing that goes wrong."""
+    return rows
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from nightmill.simulate import dirt
 from nightmill.simulate.chance import Chance
 from nightmill.simulate.clock import day_off, local_steps, minutes, zone_offset
-from nightmill.simulate.drops import Drops
+from nightmill.simulate.drops import Change, Drops, as_it_is
 
 READINGS, READINGS_FILE = "factory/machines", "machines.parquet"
 FAILURES, FAILURES_FILE = "factory/failures", "failures.csv"
@@ -25,8 +25,13 @@ _MEAN_LIFE = 228
 _JITTER = 108
 
 
-def reading_drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
-    """`factory/machines/{day}/machines.parquet`: machine, ts (UTC timestamp), SENSORS. Dirt falls on temperature."""
+def reading_drops(
+    spark: SparkSession, first: date, days: int, count: int, chance: Chance, fault: Change | None = None
+) -> Drops:
+    """`factory/machines/{day}/machines.parquet`: machine, ts (UTC timestamp), SENSORS. Dirt falls on temperature.
+
+    A fault changes what `lives` gives.
+    """
     code = chance.uniform("code", F.col("ts"), F.col("machine"))
     kinds: dict[str, dict[str, Column]] = {
         "duplicate": {},
@@ -37,42 +42,58 @@ def reading_drops(spark: SparkSession, first: date, days: int, count: int, chanc
         "late": {},
     }
     soil = dirt.Soil(READINGS, READINGS_FILE, "machine", kinds, count * 24)
-    clean = readings(spark, first - timedelta(days=1), days + 1, count, chance)
+    clean = readings(spark, first - timedelta(days=1), days + 1, count, chance, fault)
     records, truth = dirt.plant(clean, soil, first, days, chance)
     columns, order = ("machine", "ts", *SENSORS), ("ts", "machine", "temperature")
     return Drops(READINGS, READINGS_FILE, records, columns, order, truth, damage=("unreadable_file",))
 
 
-def failure_drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
-    """`factory/failures/{day}/failures.csv`: machine, ts (UTC, ISO 8601 without zone), component. No dirt."""
+def failure_drops(
+    spark: SparkSession, first: date, days: int, count: int, chance: Chance, fault: Change | None = None
+) -> Drops:
+    """`factory/failures/{day}/failures.csv`: machine, ts (UTC, ISO 8601 without zone), component. No dirt.
+
+    A fault changes what `lives` gives.
+    """
     written = {"drop": F.col("day"), "ts": F.date_format("ts", "yyyy-MM-dd'T'HH:mm:ss")}
-    rows = failures(spark, first, days, count, chance).withColumns(written)
+    rows = failures(spark, first, days, count, chance, fault).withColumns(written)
     return Drops(FAILURES, FAILURES_FILE, rows, ("machine", "ts", "component"), ("ts", "machine"))
 
 
-def readings(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> DataFrame:
+def readings(
+    spark: SparkSession, first: date, days: int, count: int, chance: Chance, fault: Change | None = None
+) -> DataFrame:
     """machine (text), ts (UTC timestamp), day and the SENSORS, hourly.
 
     temperature °C, vibration mm/s, pressure bar, current A, speed rpm, load as a share of the rated load.
     """
     return (
-        _lives(spark, first, days, count, chance)
+        lives(spark, first, days, count, chance, fault)
         .withColumn("load", _load(chance))
         .withColumn("wear", _wear(chance))
         .select("machine", "ts", "day", *(value.alias(name) for name, value in _sensors(chance).items()))
     )
 
 
-def failures(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> DataFrame:
+def failures(
+    spark: SparkSession, first: date, days: int, count: int, chance: Chance, fault: Change | None = None
+) -> DataFrame:
     """machine, ts (UTC timestamp, the last hour of a life), day, component (one of COMPONENTS)."""
     return (
-        _lives(spark, first, days, count, chance)
+        lives(spark, first, days, count, chance, fault)
         .where("remaining = 0")
         .select("machine", "ts", "day", _component(chance).alias("component"))
     )
 
 
-def _lives(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> DataFrame:
+def name(number: Column) -> Column:
+    """Name of the machine with that number (from 0)."""
+    return F.format_string("machine-%04d", number + 1)
+
+
+def lives(
+    spark: SparkSession, first: date, days: int, count: int, chance: Chance, fault: Change | None = None
+) -> DataFrame:
     """machine, ts, day, hour (int64 since 1970), life (its number), remaining (hours to its failure, 0 in the last)."""
     machine, hour = F.col("machine"), F.col("hour")
     phase = F.floor(chance.uniform("phase", machine) * _MEAN_LIFE)
@@ -88,7 +109,7 @@ def _lives(spark: SparkSession, first: date, days: int, count: int, chance: Chan
     following = F.array_min(F.filter(candidates, lambda one: one["end"] >= hour))
     return (
         spark.range(count)
-        .select(F.format_string("machine-%04d", F.col("id") + 1).alias("machine"))
+        .select(name(F.col("id")).alias("machine"))
         .crossJoin(F.broadcast(local_steps(spark, first, days, EVERY, ZONE)))
         .withColumn("hour", F.floor(minutes(F.col("ts")) / 60).cast("long"))
         .withColumn("next", following)
@@ -100,6 +121,7 @@ def _lives(spark: SparkSession, first: date, days: int, count: int, chance: Chan
             F.col("next.life").alias("life"),
             (F.col("next.end") - hour).alias("remaining"),
         )
+        .transform(fault or as_it_is)
     )
 
 

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from nightmill.simulate.chance import Chance
 from nightmill.simulate.drops import Master
 
+NAME = "city/roads"
 PER_ROAD = 10
 JUNCTION = 4
 """Position on the next road that a road's last detector leads to."""
@@ -54,13 +55,7 @@ def edges(spark: SparkSession, count: int, chance: Chance) -> DataFrame:
 
 def graph(spark: SparkSession, count: int, chance: Chance) -> Master:
     """`city/roads/roads.csv`: `edges`."""
-    return Master("city/roads", "roads.csv", edges(spark, count, chance))
-
-
-def table(spark: SparkSession, count: int, chance: Chance) -> Master:
-    """`city/detectors/detectors.csv`: detector, road, position, km from the road's start, free (speed, km/h)."""
-    rounded = {"km": F.round("km", 3), "free": F.round("free", 1)}
-    return Master("city/detectors", "detectors.csv", detectors(spark, count, chance).withColumns(rounded))
+    return Master(NAME, "roads.csv", edges(spark, count, chance))
 
 
 def name(number: Column) -> Column:

@@ -16,6 +16,7 @@ from nightmill.errors import ConfigError
 from nightmill.simulate import damage, dirt
 from nightmill.simulate.chance import Chance
 from nightmill.simulate.drops import Drops, write, write_static
+from nightmill.simulate.faults import Fault, check_faults, making, plan, spoil_files, write_truth
 from nightmill.simulate.systems import SYSTEMS, chosen, sized
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Simulated:
     """Records in the drops by data set, those in files too many not counted."""
     dirt: dict[str, dict[str, int]]
     """Planted cases by data set and kind (as in the truth tables), for data sets that get dirt."""
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong on purpose."""
 
 
 def simulate(
@@ -42,22 +45,27 @@ def simulate(
     seed: int = 0,
     sizes: Mapping[str, int] | None = None,
     only: Sequence[str] = (),
+    faults: Mapping[str, date] | None = None,
 ) -> Simulated:
     """Writes the drops of `days` days from `start` on under `raw`, replacing those that are there.
 
     `sizes` are by system, as in {"traffic": 1000}; SYSTEMS has the usual ones. `only` names data sets or domains;
     without it all are written. Files: `city/traffic/{day}/traffic.csv` and so on, static tables as
     `city/roads/roads.csv`, and for each day `truth/{day}/dirt.csv` with every planted case of these data sets.
+    `faults` are first days by kind, as in {"drift": date(2026, 3, 15)}; `faults.BEFALLEN` has the kinds, and
+    `truth/{day}/faults.csv` of a day with a fault says what it befalls.
     The content depends on the arguments and the day alone: days written one by one equal days written together, and a
     drop's late rows and corrections are of the day before it, the first one's too. Raises ConfigError for an unknown
-    name and for a size below 1.
+    name, for a size below 1 and for a fault that these drops would not show.
     """
     if days < 1:
         raise ConfigError(f"days is {days}: a simulation needs at least one", where="--days")
     size_of, wanted, chance = sized(sizes or {}), chosen(only), Chance(seed)
+    check_faults(faults or {}, wanted, start, days)
     written_days = [start + timedelta(days=n) for n in range(days)]
     with _expressions_compiled_in_parts(spark):
-        return _write_all(spark, raw, size_of, wanted, start, written_days, chance)
+        found = plan(spark, faults or {}, size_of, chance)
+        return _write_all(spark, raw, size_of, wanted, written_days, chance, found)
 
 
 def _write_all(
@@ -65,9 +73,9 @@ def _write_all(
     raw: str,
     size_of: Mapping[str, int],
     wanted: Sequence[str],
-    start: date,
     days: list[date],
     chance: Chance,
+    found: Sequence[Fault],
 ) -> Simulated:
     folders: list[str] = []
     records, truths = {}, {}
@@ -77,13 +85,15 @@ def _write_all(
                 folders.append(write_static(spark, raw, static(spark, size_of[name], chance)))
         for data_set, daily in system.daily.items():
             if data_set in wanted:
-                drops = daily(spark, start, len(days), size_of[name], chance)
+                drops = making(data_set, daily, found)(spark, days[0], len(days), size_of[name], chance)
                 written, records[data_set] = _write_counted(spark, raw, drops, days)
+                spoil_files(spark, raw, data_set, days, found)
                 folders += written
                 log.info("%s: %d records in %d drops", data_set, records[data_set], len(days))
                 truths[data_set] = _truth(spark, raw, drops, days, chance)
     truth_folders, planted = _write_truth(spark, raw, {k: t for k, t in truths.items() if t is not None}, days)
-    return Simulated((*folders, *truth_folders), records, planted)
+    write_truth(spark, raw, days, found)
+    return Simulated((*folders, *truth_folders), records, planted, tuple(found))
 
 
 @contextmanager

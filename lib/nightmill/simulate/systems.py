@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from pyspark.sql import SparkSession
@@ -18,6 +18,7 @@ from nightmill.simulate import (
     lights,
     line,
     machines,
+    maps,
     meters,
     noise,
     river,
@@ -43,29 +44,29 @@ class System:
     machines; of calls the expected number a day."""
     daily: Mapping[str, Daily]
     """Data sets with a drop a day."""
-    static: Mapping[str, Static]
+    static: Mapping[str, Static] = field(default_factory=dict)
     """Tables without days."""
 
 
-def _system(size: int, daily: Mapping[str, Daily], **static: Static) -> System:
-    return System(size, daily, {f"city/{name}": make for name, make in static.items()})
-
-
 SYSTEMS: dict[str, System] = {
-    "traffic": _system(40, {traffic.NAME: traffic.drops}, roads=roads.graph, detectors=roads.table),
-    "weather": _system(1, {weather.NAME: weather.drops}),
-    "air": _system(12, {air.NAME: air.drops}),
-    "noise": _system(20, {noise.NAME: noise.drops}),
-    "river": _system(8, {river.NAME: river.drops}),
-    "water": _system(30, {water.NAME: water.drops}),
-    "energy": _system(10, {energy.NAME: energy.drops}),
-    "calls": _system(200, {calls.NAME: calls.drops}),
-    "bikes": _system(30, {bikes.NAME: bikes.drops}),
-    "lights": _system(100, {lights.NAME: lights.drops}, lamps=lights.lamps),
-    "machines": _system(40, {machines.READINGS: machines.reading_drops, machines.FAILURES: machines.failure_drops}),
-    "line": _system(2, {line.NAME: line.drops}),
-    "spare_parts": _system(100, {spare_parts.NAME: spare_parts.drops}),
-    "meters": _system(10, {meters.NAME: meters.drops}),
+    "traffic": System(40, {traffic.NAME: traffic.drops}, {roads.NAME: roads.graph, maps.DETECTORS: maps.detectors}),
+    "weather": System(1, {weather.NAME: weather.drops}),
+    "air": System(12, {air.NAME: air.drops}),
+    "noise": System(20, {noise.NAME: noise.drops}),
+    "river": System(8, {river.NAME: river.drops}),
+    "water": System(30, {water.NAME: water.drops}),
+    "energy": System(10, {energy.NAME: energy.drops}),
+    "calls": System(200, {calls.NAME: calls.drops}),
+    "bikes": System(30, {bikes.NAME: bikes.drops}),
+    "lights": System(100, {lights.NAME: lights.drops}, {lights.LAMPS: lights.lamps}),
+    "machines": System(
+        40,
+        {machines.READINGS: machines.reading_drops, machines.FAILURES: machines.failure_drops},
+        {maps.FLOOR: maps.floor},
+    ),
+    "line": System(2, {line.NAME: line.drops}),
+    "spare_parts": System(100, {spare_parts.NAME: spare_parts.drops}),
+    "meters": System(10, {meters.NAME: meters.drops}),
 }
 """By the name that `sizes` and --size use."""
 DATA_SETS: tuple[str, ...] = tuple(name for system in SYSTEMS.values() for name in (*system.static, *system.daily))

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from nightmill.simulate import dirt, roads
 from nightmill.simulate.chance import Chance
 from nightmill.simulate.clock import day_off, local_steps, minutes, years_later, zone_offset
-from nightmill.simulate.drops import Drops
+from nightmill.simulate.drops import Change, Drops, as_it_is
 from nightmill.simulate.episodes import Steps
 from nightmill.simulate.incidents import slowdowns
 
@@ -27,8 +27,13 @@ _WAVE = 15.0 / 60
 """Speed of a congestion wave, km per minute."""
 
 
-def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
-    """`city/traffic/{day}/traffic.csv`: detector, ts (local time, without zone), speed (km/h)."""
+def drops(
+    spark: SparkSession, first: date, days: int, count: int, chance: Chance, fault: Change | None = None
+) -> Drops:
+    """`city/traffic/{day}/traffic.csv`: detector, ts (local time, without zone), speed (km/h).
+
+    A fault changes what `speeds` gives.
+    """
     value, of, steps = F.col("speed"), (F.col("ts"), F.col("detector")), Steps(EVERY, ZONE)
     number, frozen = value.cast("double"), chance.between(40, 90, "traffic/stuck", F.col("detector"), steps.watch())
     kinds: dict[str, dict[str, Column]] = {
@@ -46,7 +51,7 @@ def drops(spark: SparkSession, first: date, days: int, count: int, chance: Chanc
         "stuck": {"speed": _text(frozen)},
         "spike": {"speed": _text(F.when(number > 100, number - 90).otherwise(number + 90))},
     }
-    clean = speeds(spark, first - timedelta(days=1), days + 1, count, chance)
+    clean = speeds(spark, first - timedelta(days=1), days + 1, count, chance).transform(fault or as_it_is)
     clean = clean.withColumns({"speed": _text(value), "local": _local(F.col("ts"))})
     soil = dirt.Soil(NAME, FILE, "detector", kinds, count * 288, steps)
     records, truth = dirt.plant(clean, soil, first, days, chance)

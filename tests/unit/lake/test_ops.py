@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightmill.errors import DataRefused
+from nightmill.lake import ops
 from nightmill.lake.lease import Lease
 from nightmill.lake.ops import events, unfinished
 from nightmill.lake.run import Step, new_run_id, step
@@ -21,10 +22,17 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_a_step_that_ends_leaves_a_start_and_an_end(lake: Lake) -> None:
-    with step(lake, "run-1", "clean", "data/city/traffic", MINUTE, (date(2026, 3, 1),)):
-        pass
+    with step(lake, "run-1", "clean", "data/city/traffic", MINUTE, (date(2026, 3, 1),)) as current:
+        current.begin()
+        current.begin()
     told = [(e["run_id"], e["step"], e["event"], e["status"]) for e in events(lake, "runs")]
     assert told == [("run-1", "clean", "started", ""), ("run-1", "clean", "ended", "done")]
+
+
+def test_a_step_that_finds_nothing_to_do_leaves_no_trace(lake: Lake) -> None:
+    with step(lake, "run-1", "clean", "data/city/traffic", MINUTE) as current:
+        current.inputs["bronze/city/traffic"] = 3
+    assert events(lake, "runs") == events(lake, "lineage") == []
 
 
 def test_a_step_that_is_refused_says_why_and_frees_its_lease(lake: Lake) -> None:
@@ -60,6 +68,7 @@ def test_an_event_that_was_written_twice_is_told_once(lake: Lake) -> None:
 def test_lineage_names_inputs_and_outputs_with_versions(lake: Lake) -> None:
     with step(lake, "run-1", "clean", "city/traffic", MINUTE) as current:
         current.inputs["bronze/city/traffic"] = 3
+        current.begin()
         current.wrote(lake.table("silver", "city/traffic"), 7)
     told = {(e["direction"], e["table"], e["version"]) for e in events(lake, "lineage")}
     assert told == {("read", "bronze/city/traffic", 3), ("wrote", "silver/city/traffic", 7)}
@@ -83,3 +92,19 @@ def test_run_ids_are_unique_and_sort_by_time() -> None:
     ids = [new_run_id("land") for _ in range(50)]
     assert len(set(ids)) == 50
     assert ids[0][:8].isdigit()
+
+
+def test_many_small_files_become_one_and_tell_the_same(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "MANY_FILES", 5)
+    current = Step(lake, "run-1", "clean", "city/traffic", Lease(lake, "city/traffic", "run-1", MINUTE))
+    for number in range(4):
+        current.event(f"event {number}")
+    table, told = lake.table("ops", "runs"), events(lake, "runs")
+    ops.compact(lake)
+    assert len(table.delta().file_uris()) == 4, "few files are left alone"
+    current.event("event 4")
+    ops.compact(lake)
+    assert len(table.delta().file_uris()) == 1
+    assert events(lake, "runs")[:4] == told
+    current.event("event 5")
+    assert len(events(lake, "runs")) == 6

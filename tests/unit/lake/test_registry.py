@@ -74,6 +74,14 @@ def test_a_version_that_lost_a_file_is_refused_naming_it(registry, lake):
         registry.load("city/lost", version)
 
 
+def test_a_version_whose_file_was_damaged_is_refused_naming_it(registry, lake):
+    version = registry.register(FILES, "city/damaged", "run")
+    (file,) = Path(lake.root, "models", "city", "damaged").rglob("model.json")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DataRefused, match="damaged file model.json"):
+        registry.load("city/damaged", version)
+
+
 def test_nothing_that_mlflow_says_reaches_the_user(tmp_path, capfd):
     # a new SQLite file: MLflow tells of every migration of its tables
     registry = Registry.open(Lake.open(str(tmp_path)))

@@ -22,7 +22,8 @@ FIGURE = Figure("city/traffic", "error", 'road="7"', 2.0, 1.5, "mean absolute er
 
 
 def _monitored(state: Any = "raised") -> list[Monitored]:
-    return [Monitored("city/traffic", NIGHT, [], [FIGURE], [Alarm(FIGURE, state, NIGHT)])]
+    alarms = [Alarm(FIGURE, state, NIGHT)]
+    return [Monitored("city/traffic", NIGHT, [], [FIGURE], alarms, alarms if state != "stays" else [])]
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_figures_and_alarms_are_written_for_prometheus(tmp_path: Path) -> None:
     path = tmp_path / "metrics" / "nightmill.prom"
     tell.to_prometheus(path, 12.5, ["score city/traffic"], _monitored())
     lines = path.read_text().splitlines()
-    name = 'subject="city/traffic",kind="error",slice="road=\\"7\\""'.split(",")
+    name = ['subject="city/traffic"', 'kind="error"', 'slice="road=\\"7\\""']
     (value,) = (line for line in lines if line.startswith("nightmill_figure{") and all(part in line for part in name))
     assert value.endswith(" 2.0")
     assert any(line.startswith("nightmill_alarm{") and line.endswith(" 1.0") for line in lines)

@@ -17,7 +17,7 @@ FIRST, DAYS, COUNT = date(2026, 3, 2), 40, 6
 @pytest.fixture(scope="module")
 def lives(spark):
     """Per machine its rows (life, remaining) in time."""
-    rows = machines._lives(spark, FIRST, DAYS, COUNT, Chance(0)).orderBy("machine", "hour").collect()
+    rows = machines.lives(spark, FIRST, DAYS, COUNT, Chance(0)).orderBy("machine", "hour").collect()
     found: dict[str, list[tuple[int, int]]] = {}
     for row in rows:
         found.setdefault(row["machine"], []).append((row["life"], row["remaining"]))
