@@ -13,6 +13,8 @@ from nightmill.report.words import number
 WIDE, HIGH = 440, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
 MAX_LABELS = 6
+FEW = 6
+"""Points of a line below which each is marked."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ def lines(labels: Sequence[str], drawn: Sequence[Line], unit: str, label: str, *
                 path.append(f"{'L' if pen else 'M'}{_n(x(place))} {_n(y(value))}")
             pen = math.isfinite(value)
         parts.append(f'<path class="line {line.css}" d="{"".join(path)}"/>')
-        last = max((n for n, v in enumerate(line.values) if math.isfinite(v)), default=None)
-        if last is not None:
-            parts.append(f'<circle class="dot {line.css}" cx="{_n(x(last))}" cy="{_n(y(line.values[last]))}" r="3.5"/>')
+        told = [place for place, value in enumerate(line.values) if math.isfinite(value)]
+        for place in told if len(told) < FEW else told[-1:]:
+            at = f'cx="{_n(x(place))}" cy="{_n(y(line.values[place]))}"'
+            parts.append(f'<circle class="dot {line.css}" {at} r="3.5"/>')
     return framed("".join(parts), WIDE, HIGH, label)
 
 
@@ -112,7 +115,7 @@ def bars(rows: Sequence[tuple[str, float, str]], unit: str, label: str) -> Marku
     if high <= 0:
         return Markup("")
     start, row_high = 132, 28
-    room = WIDE - start - 70
+    room = WIDE - start - 92
     body = []
     for place, (name, value, css) in enumerate(rows):
         top = place * row_high + 4

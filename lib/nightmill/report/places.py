@@ -82,10 +82,10 @@ def areas_of(
 
 
 def plans_of(lake: Lake, data_sets: Iterable[DataSet], places: Places, cases: Cases) -> list[Plan]:
-    """One plan per domain and unit of place; a spot for each entity of the data sets that say where they are."""
+    """One plan per domain and unit of place; a spot for each entity of which a use case says something."""
     groups: dict[tuple[str, str], list[DataSet]] = {}
     for data_set in data_sets:
-        if data_set.place is not None:
+        if data_set.place is not None and any(_stands_on(data_set, one[0], one[1]) for one in cases.values()):
             unit = data_set.contract.column(data_set.place.x).unit or ""
             groups.setdefault((data_set.name.split("/")[0], unit), []).append(data_set)
     found = []

@@ -37,6 +37,8 @@ def render(morning: Morning) -> str:
         plans=list(zip(morning.plans, drawn, strict=True)),
         cases=[(page, _pictures(page)) for page in morning.use_cases],
         drops=[(page, pictures.drops(page)) for page in morning.data],
+        places={page.name: page.name for page in morning.use_cases}
+        | {f"{DATA}{page.name}": f"data:{page.name}" for page in morning.data},
         times=charts.times([ran.seconds for ran in morning.steps]),
         verdict=verdict(morning),
         tiles=tiles(morning),

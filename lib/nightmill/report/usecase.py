@@ -102,7 +102,7 @@ def _model_of(lake: Lake, name: str, night: date) -> int | None:
 def _verdict(name: str, steps: Iterable[Ran]) -> str:
     """What the night's evaluation decided, in its own words."""
     for ran in steps:
-        if (ran.stage, ran.subject) == ("evaluate", name) and ran.what:
+        if (ran.stage, ran.subject) == ("evaluate", name) and ran.state != "nothing":
             return ran.what
     return ""
 

@@ -71,6 +71,11 @@
     else window.scrollTo(0, 0);
   }
 
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();  // the page that is shown stays
+    pages.find((one) => one.classList.contains("current")).focus();
+  });
+
   // maps and floor plans
 
   function sign(status) {
