@@ -299,7 +299,7 @@ class Mornings:
             self.line("features", "city/traffic", "done", "2 days made, 11,520 rows in all", 12.0),
             self.line("train", "city/traffic", "done", "candidate 4, because it is trained weekly", 184.0),
             self.line(
-                "evaluate", "city/traffic", "done", "version 4 is not promoted: mae 3.41 is not below the 3.21 of champion", 9
+                "evaluate", "city/traffic", "done", "version 4 is not promoted: mae 3.41 is not below 3.21", 9
             ),
             self.line("score", "city/traffic", "done", "240 predictions by model 3 for 2026-03-05", 6.5),
             self.line("monitor", "city/traffic", "done", "23 figures, 2 alarms, 1 new", 1.4),

@@ -47,10 +47,10 @@ def gather(
         pages.append(page)
         used[use_case.name] = (use_case, inputs, page.entities)
     told = [one for data_set in ordered if (one := data_page(lake, data_set, day)) is not None]
-    subjects = {page.name for page in pages} | {f"{DATA}{page.name}" for page in told}
+    subjects = {use_case.name for use_case, _ in pairs} | {f"{DATA}{name}" for name in sets}
     return Morning(
         day=day,
-        steps=[ran for ran in night.steps if ran.subject in subjects or ran.state == "failed"],
+        steps=[ran for ran in night.steps if ran.subject in subjects],
         alarms=[alarm for alarm in alarms if alarm.subject in subjects],
         plans=plans_of(lake, ordered, places, used),
         use_cases=pages,
