@@ -206,7 +206,8 @@ def _explained(item: Any, console: Console) -> None:
     say(f"  from rows up to {_when(item.origin)}" + (", in hindsight" if item.hindsight else ""))
     for one in item.values:
         bounds = f" ({one['lo']:.4g} to {one['hi']:.4g})" if "lo" in one else ""
-        say(f"    {_when(one['target_ts'])}: {one['value']:.4g} {item.unit}{bounds}")
+        when = f"{_when(one['target_ts'])}: " if "target_ts" in one else ""
+        say(f"    {when}{one['value']:.4g} {item.unit}{bounds}")
     say(f"  scored {_when(item.scored_at)} by {item.run}")
     model = item.model
     say(f"  model version {model.version}" + (f", trained by {model.run}" if model.run else ""))
