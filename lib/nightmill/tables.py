@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -200,34 +201,33 @@ def _standing(item: Any, console: Console) -> None:
 
 
 def _explained(item: Any, console: Console) -> None:
-    from rich.tree import Tree
-
-    head = f"{item.use_case}: {item.target} of {item.entity}, made from rows up to {_when(item.origin)}"
-    tree = Tree(head + (", in hindsight" if item.hindsight else ""))
-    values = tree.add(f"run {item.run}, scored {_when(item.scored_at)}")
+    say = partial(console.print, soft_wrap=True, highlight=False)  # names are there to be copied
+    say(f"[bold]{item.use_case}: {item.target} of {item.entity} on {item.day}[/]")
+    say(f"  from rows up to {_when(item.origin)}" + (", in hindsight" if item.hindsight else ""))
     for one in item.values:
         bounds = f" ({one['lo']:.4g} to {one['hi']:.4g})" if "lo" in one else ""
-        values.add(f"{_when(one.get('target_ts'))}: {one['value']:.4g} {item.unit}{bounds}")
-    model = tree.add(
-        f"model version {item.model.version}" + (f", trained by {item.model.run}" if item.model.run else "")
-    )
-    if item.model.gone:
-        model.add(f"cannot be read any more: {item.model.gone}")
+        when = f"{_when(one['target_ts'])}: " if "target_ts" in one else ""
+        say(f"    {when}{one['value']:.4g} {item.unit}{bounds}")
+    say(f"  scored {_when(item.scored_at)} by {item.run}")
+    model = item.model
+    say(f"  model version {model.version}" + (f", trained by {model.run}" if model.run else ""))
+    if model.gone:
+        say(f"    cannot be read any more: {model.gone}")
     else:
-        model.add(f"trained on gold version {item.model.gold_version}, on rows up to {_when(item.model.seen_until)}")
-    if item.model.promoted_at:
-        model.add(f"champion since {_when(item.model.promoted_at)}: {item.model.reason}")
-    _origin(tree, item.gold)
-    console.print(tree, no_wrap=True, overflow="ignore", crop=False)  # names are there to be copied
+        say(f"    trained on gold version {model.gold_version}, on rows up to {_when(model.seen_until)}")
+    if model.promoted_at:
+        say(f"    champion since {_when(model.promoted_at)}: {model.reason}")
+    for depth, line in _origins(item.gold, 1):
+        say("  " * depth + line)
 
 
-def _origin(tree: Any, origin: Any) -> None:
+def _origins(origin: Any, depth: int) -> Iterator[tuple[int, str]]:
     said = "cannot be read any more" if origin.gone else f"written {_when(origin.written_at)} by {origin.run}"
-    branch = tree.add(f"{origin.table} version {origin.version}, {said}")
+    yield depth, f"{origin.table} version {origin.version}, {said}"
     for file, rows in origin.files.items():
-        branch.add(f"{file}: {rows:,} rows")
+        yield depth + 1, f"{file}: {rows:,} rows"
     for one in origin.inputs:
-        _origin(branch, one)
+        yield from _origins(one, depth + 1)
 
 
 _WHOLE = {

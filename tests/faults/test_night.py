@@ -22,6 +22,7 @@ from town import FIRST, Town, found, readings
 
 from nightmill import commands, nightly
 from nightmill.commands import Outcome, Work
+from nightmill.lake import ops
 from nightmill.lake.ops import events
 from nightmill.nightly import Night
 
@@ -111,6 +112,7 @@ def _training(parent: int) -> psutil.Process | None:
     return None
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_stops_nothing_else_and_the_next_night_trains(town: Town) -> None:
     with _as_soon_as(lambda: _training(os.getpid()), lambda child: child.kill()):
         outcome = _night(town, NEXT, "train.due=nightly")
@@ -145,7 +147,7 @@ def test_the_night_of_a_clock_change_has_23_hours(town: Town) -> None:
     for n in range(4, -1, -1):
         day = change - timedelta(days=n)
         town.drop(day, [line for line in readings(day) if n or " 02:" not in line])
-    outcome = _night(town, change)
+    outcome = _night(town, change, "train.due=monthly")
     assert not outcome.failures
     gold = town.table("gold")
     assert sum(day == change for day in gold["day"].to_pylist()) == 3 * 46
@@ -155,13 +157,14 @@ def test_the_night_of_a_clock_change_has_23_hours(town: Town) -> None:
     assert not [a for a in events(town.work("x").lake, "alarms", day=change) if a["kind"] in ("incomplete", "refused")]
 
 
+@pytest.mark.slow
 def test_a_night_killed_while_it_trains_takes_its_training_along_and_is_made_up_for(town: Town, tmp_path: Path) -> None:
     sets = ["--set", "train.due=nightly", "--set", "train.epochs=40"]
     command = [sys.executable, "-m", "nightmill", "nightly", "--day", NEXT.isoformat(), *sets]
     command += ["--lake", str(town.lake), "--raw", str(town.raw), "--conf", str(town.folder / "conf")]
     with (tmp_path / "log").open("w") as log:
         night = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while (training := _training(night.pid)) is None:
             assert night.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.05)
@@ -172,3 +175,31 @@ def test_a_night_killed_while_it_trains_takes_its_training_along_and_is_made_up_
     assert not outcome.failures and _states(outcome)["train"] == "done"
     assert _predicted(town) == {LAST, NEXT}
     assert "killed" in {e["status"] for e in events(town.work("x").lake, "runs")}
+
+
+@pytest.mark.slow
+def test_sixty_nights_in_a_row_grow_nothing_but_the_data(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "MANY_FILES", 16)
+    lake, process = town.work("x").lake, psutil.Process()
+    seen: list[dict[str, int]] = []
+    for n in range(60):
+        day = NEXT + timedelta(days=n)
+        town.drop(day, [line for line in readings(day) if day != date(2026, 3, 29) or " 02:" not in line])
+        outcome = _night(town, day, "train.due=monthly")
+        assert not outcome.failures, day
+        tables = [lake.table("ops", name) for name in ops.SCHEMAS]
+        seen.append(
+            {
+                "files of ops": max(len(table.delta().file_uris()) for table in tables if table.exists()),
+                "leases": len([p for p in (town.lake / "ops" / "leases").rglob("*") if p.is_file()]),
+                "threads": process.num_threads(),
+                "memory": process.memory_info().rss,
+                "report": (town.lake / "reports" / f"{day}.html").stat().st_size,
+            }
+        )
+    assert len(_predicted(town)) == 61
+    early, late = seen[15:25], seen[-10:]
+    for name in ("files of ops", "leases", "threads"):
+        assert max(s[name] for s in late) <= max(s[name] for s in early) + 2, name
+    for name in ("memory", "report"):
+        assert max(s[name] for s in late) <= 1.3 * max(s[name] for s in early), name

@@ -46,6 +46,7 @@ def test_engines_count_cycles_in_whitespace_columns_without_header(shared_data: 
             assert row["age"] == cycle
 
 
+@pytest.mark.slow
 def test_a_wide_matrix_without_a_time_column_becomes_rows_in_time(shared_data: Path, tmp_path: Path) -> None:
     work = _prepared("city/traffic_los_loop", shared_data, tmp_path / "lake")
     with (shared_data / "city/traffic_los_loop/los_speed.csv").open() as file:

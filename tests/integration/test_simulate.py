@@ -163,7 +163,7 @@ def test_days_written_alone_or_with_other_partitions_are_the_same(spark, drops, 
 
 
 def test_faults_are_in_the_drops_of_their_day_and_in_its_truth(spark, tmp_path):
-    day, only = date(2026, 3, 3), ["factory/machines", "factory/failures", "city/traffic"]
+    day, only = date(2026, 3, 3), ["factory/machines", "factory/failures", "city/traffic", "city/detectors"]
     known = {"sizes": SIZES | {"machines": 40}, "only": only, "seed": SEED, "days": 1, "start": day}
     simulate(spark, str(tmp_path / "usual"), **known)
     given = {"drift": START, "wear": day, "format": day}
@@ -177,6 +177,12 @@ def test_faults_are_in_the_drops_of_their_day_and_in_its_truth(spark, tmp_path):
         ["wear", "factory/machines", "2026-03-03"],
     ]
     assert truth["name"].tolist() == [fault.name for fault in made.faults]
+    read = [(tmp_path / run / "city/traffic/2026-03-03/traffic.csv").read_text().split() for run in ("usual", "faulty")]
+    places = pd.read_csv(tmp_path / "usual/city/detectors/detectors.csv")
+    drifting = set(places["detector"][places["district"] == truth["name"][0]])
+    lines = set(read[0]) ^ set(read[1])
+    assert len(read[0]) == len(read[1])
+    assert {line.split(",")[0].removesuffix("-old") for line in lines} == drifting != set(places["detector"])
     changed = [(tmp_path / run / "factory/failures/2026-03-03/failures.csv").read_text() for run in ("usual", "faulty")]
     assert changed[0].count("\n") > 1 and changed[1] == changed[0].replace("ts,component", "ts,part")
 

@@ -116,6 +116,7 @@ train_all([job], 2, Environment(), lambda line: print(line["epoch"], flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_a_checkpoint_from_which_the_next_call_goes_on(tmp_path):
     uri, place = write_gold(tmp_path / "gold"), tmp_path / "work"
     script = SCRIPT.format(here=str(Path(__file__).parent), uri=uri, place=str(place))

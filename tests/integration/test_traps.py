@@ -108,6 +108,7 @@ def test_wind_is_text_and_na_is_missing(silver: Callable[..., Silver], shared_da
     assert (first["ts"], first["pm25"], first["wind"]) == (datetime(2013, 2, 28, 16, tzinfo=UTC), 3.0, "E")
 
 
+@pytest.mark.slow
 def test_absent_hours_of_bikes_stay_absent_and_parts_make_the_total(silver: Callable[..., Silver]) -> None:
     rows, total = silver("city/bikes_capital")
     assert total.accepted == total.parsed == 17_379
@@ -123,6 +124,7 @@ def test_absent_hours_of_bikes_stay_absent_and_parts_make_the_total(silver: Call
     assert broken.refused == {"relation": 17_379}
 
 
+@pytest.mark.slow
 def test_calls_are_counted_by_cell_and_hour_without_doubled_reports(
     silver: Callable[..., Silver], shared_data: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_calls_are_counted_by_cell_and_hour_without_doubled_reports(
     assert sum(found.values()) == sum(n for key, n in inside.items() if key[1].astimezone(zone).date() in days)
 
 
+@pytest.mark.slow
 def test_working_days_follow_each_other(silver: Callable[..., Silver], shared_data: Path) -> None:
     rows, total = silver("city/traffic_pemsd7")
     with (shared_data / "city/traffic_pemsd7/V_25.csv").open() as file:
@@ -175,6 +178,7 @@ def test_an_edge_that_is_named_twice_has_its_last_length(silver: Callable[..., S
     assert total.duplicates == 199
 
 
+@pytest.mark.slow
 def test_all_job_shop_instances_and_their_bounds_are_there(silver: Callable[..., Silver]) -> None:
     rows, total = silver("factory/jobshop_jsplib")
     assert len({row["instance"] for row in rows}) == 162 and total.accepted == total.parsed == 74_686
@@ -199,6 +203,7 @@ def test_arrays_of_mat_files_are_blocks_of_their_samples(silver: Callable[..., S
     assert np.array_equal(np.frombuffer(block, "<f8"), samples[4096:6144])
 
 
+@pytest.mark.slow
 def test_images_are_grey_and_labelled_by_their_names(silver: Callable[..., Silver], shared_data: Path) -> None:
     import PIL.Image
 
@@ -230,6 +235,7 @@ def test_a_fleets_failures_are_of_known_machines(silver: Callable[..., Silver]) 
     assert {row["component"] for row in rows} == {f"comp{n}" for n in range(1, 5)}
 
 
+@pytest.mark.slow
 def test_months_follow_each_other_and_parts_keep_their_numbers(
     silver: Callable[..., Silver], shared_data: Path
 ) -> None:

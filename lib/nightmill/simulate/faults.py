@@ -157,17 +157,18 @@ def _healthy(spark: SparkSession, day: date, count: int, chance: Chance) -> str:
 
 
 def _drifting(fault: Fault, spark: SparkSession, first: date, days: int, count: int, chance: Chance) -> Drops:
-    detectors = maps.detectors(spark, count, chance).rows.where(F.col("district") == fault.name)
+    detectors = maps.detectors(spark, count, chance).rows
+    return traffic.drops(spark, first, days, count, chance, fault=partial(lowered, fault, detectors))
 
-    def lower(speeds: DataFrame) -> DataFrame:
-        drifting = detectors.select("detector", F.lit(True).alias("_drifts"))
-        lost = F.least(F.datediff("day", F.lit(fault.since)) * LOWER + LOW, F.lit(LOWEST))
-        low = F.round(F.col("speed") * (F.lit(1.0) - lost), 1)
-        drifts = F.col("_drifts") & (F.col("day") >= F.lit(fault.since))
-        joined = speeds.join(F.broadcast(drifting), "detector", "left")
-        return joined.withColumn("speed", F.when(drifts, low).otherwise(F.col("speed"))).select(*speeds.columns)
 
-    return traffic.drops(spark, first, days, count, chance, fault=lower)
+def lowered(fault: Fault, detectors: DataFrame, speeds: DataFrame) -> DataFrame:
+    """Speeds (detector, day, speed), too low from the fault's first day on where the detector is of its district."""
+    drifting = detectors.where(F.col("district") == fault.name).select("detector", F.lit(True).alias("_drifts"))
+    lost = F.least(F.datediff("day", F.lit(fault.since)) * LOWER + LOW, F.lit(LOWEST))
+    low = F.round(F.col("speed") * (F.lit(1.0) - lost), 1)
+    drifts = F.col("_drifts") & (F.col("day") >= F.lit(fault.since))
+    joined = speeds.join(F.broadcast(drifting), "detector", "left")
+    return joined.withColumn("speed", F.when(drifts, low).otherwise(F.col("speed"))).select(*speeds.columns)
 
 
 def _worn(fault: Fault, lives: DataFrame) -> DataFrame:
