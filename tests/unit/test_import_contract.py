@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
-PACKAGES = ("ingest", "clean", "features", "train", "evaluate", "score", "simulate")
+PACKAGES = ("ingest", "clean", "features", "train", "evaluate", "score", "monitor", "report", "simulate")
 PACKAGES += ("handoff", "lake", "models", "metrics", "config")
 HEAVY = ("torch", "ray", "mlflow", "pyspark", "pandas")
 
