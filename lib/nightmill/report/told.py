@@ -197,6 +197,8 @@ class UseCasePage:
 
     name: str
     title: str
+    inputs: list[str]
+    """The data sets that it reads, as data/city/air."""
     task: str
     target: str
     unit: str

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from nightmill.config import DataSet, UseCase
-from nightmill.config.values import format_duration
+from nightmill.config.values import DATA, format_duration
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
@@ -59,6 +59,7 @@ def use_case_page(
     return UseCasePage(
         name=name,
         title=use_case.title,
+        inputs=sorted({f"{DATA}{data_set.name}" for data_set in inputs.values()}),
         task=use_case.task,
         target=use_case.target.name,
         unit=_unit(use_case, series),

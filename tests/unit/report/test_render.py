@@ -103,9 +103,10 @@ def test_the_first_night_of_an_empty_lake_has_a_page() -> None:
     assert "No alarm was raised" in page and "Nothing has landed yet" in page and "city/traffic" in page
 
 
-def test_a_use_case_without_champion_says_so(morning: Morning) -> None:
+def test_a_use_case_without_champion_says_so_and_what_stopped_it(morning: Morning) -> None:
     page = render(morning)
     assert "There is no champion yet" in page and "No champion yet" in page
+    assert "1 alarm of its data" in page and "features skipped" in page
 
 
 def test_an_entity_of_which_nothing_is_known_is_drawn_as_such(morning: Morning) -> None:
