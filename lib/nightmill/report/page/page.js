@@ -72,7 +72,7 @@
   }
 
   document.querySelector(".skip").addEventListener("click", (event) => {
-    event.preventDefault();  // the page that is shown stays
+    event.preventDefault(); // the page that is shown stays
     pages.find((one) => one.classList.contains("current")).focus();
   });
 
@@ -137,9 +137,9 @@
 
   // forecasts against truth
 
-  function panelOf(panel, of) {
+  function panelOf(panel, of, name) {
     const figure = element("figure");
-    figure.append(element("figcaption", panel.title));
+    figure.append(element("figcaption", `${name}: ${panel.title}`));
     const wide = Math.max(280, Math.min(1240, figureWidth));
     const high = 230;
     const [left, right, top, bottom] = [44, 12, 14, 38];
@@ -262,7 +262,7 @@
     const inside = place.clientWidth;
     const columns = inside > 660 ? Math.min(2, one.panels.length) : 1;
     figureWidth = inside ? (inside - 16 * (columns - 1)) / columns : 560;
-    place.replaceChildren(...one.panels.map((panel) => panelOf(panel, of)));
+    place.replaceChildren(...one.panels.map((panel) => panelOf(panel, of, one.name)));
   }
 
   function setUpPicker(page) {
