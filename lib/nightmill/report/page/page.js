@@ -200,7 +200,7 @@
       for (const n of alone) draw(svg, "circle", { class: `dot ${css}`, cx: x(n), cy: y(panel[name][n]), r: 3 });
     }
     const hair = draw(svg, "path", { class: "hair", visibility: "hidden" });
-    const at = clock(of.zone, of.daily ? { day: "numeric", month: "short" } : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+    const at = clock(of.daily ? "UTC" : of.zone, of.daily ? { day: "numeric", month: "short" } : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
     svg.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect();
       const n = Math.round(((((event.clientX - box.left) * wide) / box.width - left) / (wide - left - right)) * (count - 1));
@@ -219,7 +219,7 @@
 
   function timeAxis(svg, panel, of, { x, wide, high, bottom, count }) {
     const span = panel.every * (count - 1);
-    const hour = clock(of.zone, of.daily ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" });
+    const hour = clock(of.daily ? "UTC" : of.zone, of.daily ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" });
     const local = clock(of.zone, { hour: "numeric", minute: "numeric", second: "numeric" });
     const choices = [300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
     const many = Math.max(2, Math.floor(wide / 80));
