@@ -139,9 +139,9 @@ def _cleaned(nights: list[Night], simulated: Simulated, console: Console) -> lis
 
 def _alarms(last: Night, faults: tuple[Fault, ...], console: Console) -> None:
     """Prints what went wrong on purpose, and the alarms of that night."""
-    planted = headed("what", "of", "name", title=f"What went wrong on purpose on {last.day}")
+    planted = headed("of", "name", "what", title=f"What went wrong on purpose on {last.day}")
     for fault in faults:
-        planted.add_row(fault.what, fault.data_set, fault.name)
+        planted.add_row(fault.data_set, fault.name, fault.what)
     console.print(planted)
     alarms = headed("of", "alarm", "part", "what", title=f"Alarms of the night of {last.day}")
     for subject, watched in _results([last], "monitor"):

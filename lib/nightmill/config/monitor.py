@@ -30,7 +30,7 @@ class Monitor(Options):
     coverage: Fraction = 0.1
     """How far the share of true values between lo and hi may fall below `score.interval`."""
     drift: float = Field(default=0.25, gt=0, allow_inf_nan=False)
-    """Population stability index of predictions against training, and of inputs against the week before."""
+    """Population stability index of predictions against what is usual, and of inputs against the week before."""
     below: float | None = Field(default=None, allow_inf_nan=False)
     """Entities whose prediction is below this are an alarm, as of machines that will soon fail."""
     above: float | None = Field(default=None, allow_inf_nan=False)

@@ -24,6 +24,8 @@ LEAST = 30
 """Predictions with truth, and values of a histogram, below which nothing is said of a slice."""
 NIGHTS = 14
 """Earlier nights that tell what is usual."""
+USUAL = 3
+"""Earlier nights from which on what is usual at the day's end can be told."""
 WEEK = 7
 """Days before the night's against which its inputs are held."""
 
@@ -132,26 +134,52 @@ def _tested(lake: Lake, use_case: UseCase) -> float | None:
 
 
 def _value_figures(use_case: UseCase, predictions: Table, deciles: list[float], night: date) -> Iterator[Figure]:
-    """Of the night's predictions: their distribution against training's, and values beyond what is allowed."""
-    counts, limits = np.zeros(len(deciles) + 1), use_case.monitor
+    """Of the night's predictions: their distribution against what is usual, and values beyond what is allowed."""
+    edges, usual, unlike = _usual(use_case, predictions, deciles, night)
+    counts, limits = np.zeros(len(edges) + 1), use_case.monitor
     beyond: dict[str, float] = {}
     for batch in day_batches(predictions, night, ["entity", "value"]):
         value = batch["value"].to_numpy(zero_copy_only=False).astype(float)
         known = np.isfinite(value)
-        counts += np.bincount(np.searchsorted(deciles, value[known]), minlength=len(counts))
+        counts += np.bincount(np.searchsorted(edges, value[known]), minlength=len(counts))
         outside = np.zeros(len(value), bool)
         outside |= value < limits.below if limits.below is not None else outside
         outside |= value > limits.above if limits.above is not None else outside
         for place in np.flatnonzero(outside):
             beyond.setdefault(str(batch["entity"][int(place)]), float(value[place]))
-    if deciles and counts.sum() >= LEAST:
-        what = f"predictions of {night} are spread unlike those of training"
-        yield Figure(use_case.name, "drift", "predictions", psi(np.ones(len(counts)), counts), limits.drift, what)
+    if len(edges) and counts.sum() >= LEAST:
+        what = f"predictions of {night} are spread unlike {unlike}"
+        yield Figure(use_case.name, "drift", "predictions", psi(usual, counts), limits.drift, what)
     if limits.below is not None or limits.above is not None:
         worst = sorted(beyond.items(), key=lambda item: item[1], reverse=limits.below is None)
         named = ", ".join(f"{entity} {value:.3g}" for entity, value in worst[:5])
         more = f" and {len(worst) - 5} more" if len(worst) > 5 else ""
         yield Figure(use_case.name, "level", "", len(worst), 0.5, f"{use_case.target.name}: {named}{more}")
+
+
+def _usual(
+    use_case: UseCase, predictions: Table, deciles: list[float], night: date
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Edges of the usual distribution of predictions, its shares between them, and its name; no edges if unknown.
+
+    It is that of training, but for forecasts from the day's end only: what is usual at that hour is told by the nights
+    before, as there are weekends and other days.
+    """
+    if use_case.task != "forecast" or use_case.score.origins == "each":
+        return np.array(deciles), np.ones(len(deciles) + 1), "those of training"
+    days = [d for d in sorted(predictions.days_by_partition()) if d < night and _weekend(d) == _weekend(night)]
+    if len(days) < USUAL:
+        return np.zeros(0), np.ones(1), ""
+    batches = (batch for day in days[-NIGHTS:] for batch in day_batches(predictions, day, ["value"]))
+    value = np.concatenate([batch["value"].to_numpy(zero_copy_only=False).astype(float) for batch in batches])
+    value = value[np.isfinite(value)]
+    edges = np.unique(np.quantile(value, np.linspace(0.1, 0.9, 9)))
+    shares = np.bincount(np.searchsorted(edges, value), minlength=len(edges) + 1)
+    return edges, shares.astype(float), "those of the nights before"
+
+
+def _weekend(day: date) -> bool:
+    return day.weekday() >= 5
 
 
 def _input_figures(use_case: UseCase, gold: Table, version: int, slices: Slices, night: date) -> Iterator[Figure]:
