@@ -392,7 +392,9 @@ class _Run:
 
     def _monitor(self, subject: str) -> list[Line]:
         stopped = [
-            line for line in self.lines.values() if line.subject == subject and line.state in ("failed", "skipped")
+            line
+            for line in list(self.lines.values())
+            if line.subject == subject and line.state in ("failed", "skipped")
         ]
         why = "; ".join(f"{line.stage} {line.state}: {line.what}" for line in stopped)
         found = _only(monitor(self._of([self.night]), [subject], {subject: why}))
