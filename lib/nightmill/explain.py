@@ -14,6 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from nightmill.config import DataSet, UseCase
 from nightmill.errors import DataRefused, NightmillError
+from nightmill.lake.entities import JOINED
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake, Layer, Table
@@ -185,7 +186,7 @@ def _files(
         entity, begin, end = window
         keys, inside = data_set.contract.entity, (pc.field("ts") >= begin) & (pc.field("ts") <= end)
         rows = source.to_table(columns=["_file", *keys], filter=inside)
-        named = pc.binary_join_element_wise(*(pc.cast(rows[key], pa.string()) for key in keys), "/")
+        named = pc.binary_join_element_wise(*(pc.cast(rows[key], pa.string()) for key in keys), JOINED)
         rows = rows.filter(pc.equal(named, entity))
     counted = rows["_file"].value_counts().to_pylist()
     return {str(c["values"] or "filled in"): c["counts"] for c in sorted(counted, key=lambda c: str(c["values"]))}

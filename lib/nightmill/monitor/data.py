@@ -38,9 +38,8 @@ def watch_data(lake: Lake, data_set: DataSet, night: date) -> list[Figure]:
         found.append(Figure(subject, "refused", "", refused / parsed if parsed else 0.0, limits.refused, what))
     files = held_days(lake, data_set.name).get(night, [])
     first = f": {files[0][0]}: {files[0][1]}" if files else ""
-    found.append(
-        Figure(subject, "unreadable", "", len(files), 0.5, f"{len(files)} files of {night} are refused{first}")
-    )
+    many = "1 file" if len(files) == 1 else f"{len(files)} files"
+    found.append(Figure(subject, "unreadable", "", len(files), 0.5, f"refused whole, {many} of {night}{first}"))
     return found
 
 

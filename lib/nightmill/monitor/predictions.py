@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from statistics import median
@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nightmill.config import DataSet, Time, UseCase
+from nightmill.lake.entities import slices_of
 from nightmill.lake.live import Errors, Figures, day_batches, live_errors
 from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake, Table
 from nightmill.metrics import psi
 from nightmill.monitor.alarms import Figure
+from nightmill.monitor.levels import level_figures
 
 LEAST = 30
 """Predictions with truth, and values of a histogram, below which nothing is said of a slice."""
@@ -29,7 +31,7 @@ USUAL = 3
 WEEK = 7
 """Days before the night's against which its inputs are held."""
 
-Slices = dict[str, dict[str, str]]
+Slices = Mapping[str, Mapping[str, str]]
 """Column, as in detectors.district -> entity -> value."""
 LIVE, NAIVE = "live", "live last_value"
 
@@ -61,22 +63,11 @@ def watch_predictions(
         watch.metrics += _live_rows(use_case, errors, slices, day)
     watch.figures += _error_figures(lake, use_case, watch.metrics, earlier)
     if night in predictions.days_by_partition():
-        watch.figures += _value_figures(use_case, predictions, deciles, night)
+        watch.figures += _spread_figure(use_case, predictions, deciles, night)
+        watch.figures += level_figures(use_case, predictions, night)
     if use_case.target.column is not None:
         watch.figures += _input_figures(use_case, gold, version, slices, night)
     return watch
-
-
-def slices_of(lake: Lake, use_case: UseCase, data_sets: dict[str, DataSet]) -> Slices:
-    """The values of `monitor.by` for each entity, out of static inputs."""
-    found: Slices = {}
-    for item in use_case.monitor.by:
-        name, column = item.split(".")
-        table, keys = lake.table("silver", data_sets[name].name), data_sets[name].contract.entity
-        if table.exists():
-            rows = table.delta().to_pyarrow_table(columns=[*keys, column]).to_pylist()
-            found[item] = {"/".join(str(row[key]) for key in keys): str(row[column]) for row in rows}
-    return found
 
 
 def _live_rows(use_case: UseCase, errors: Errors, slices: Slices, day: date) -> list[dict[str, Any]]:
@@ -133,28 +124,18 @@ def _tested(lake: Lake, use_case: UseCase) -> float | None:
     return next((row["value"] for row in reversed(told) if row["horizon"] is None), None)
 
 
-def _value_figures(use_case: UseCase, predictions: Table, deciles: list[float], night: date) -> Iterator[Figure]:
-    """Of the night's predictions: their distribution against what is usual, and values beyond what is allowed."""
+def _spread_figure(use_case: UseCase, predictions: Table, deciles: list[float], night: date) -> Iterator[Figure]:
+    """Of the night's predictions: their distribution against what is usual."""
     edges, usual, unlike = _usual(use_case, predictions, deciles, night)
-    counts, limits = np.zeros(len(edges) + 1), use_case.monitor
-    beyond: dict[str, float] = {}
-    for batch in day_batches(predictions, night, ["entity", "value"]):
+    if not len(edges):
+        return
+    counts = np.zeros(len(edges) + 1)
+    for batch in day_batches(predictions, night, ["value"]):
         value = batch["value"].to_numpy(zero_copy_only=False).astype(float)
-        known = np.isfinite(value)
-        counts += np.bincount(np.searchsorted(edges, value[known]), minlength=len(counts))
-        outside = np.zeros(len(value), bool)
-        outside |= value < limits.below if limits.below is not None else outside
-        outside |= value > limits.above if limits.above is not None else outside
-        for place in np.flatnonzero(outside):
-            beyond.setdefault(str(batch["entity"][int(place)]), float(value[place]))
-    if len(edges) and counts.sum() >= LEAST:
+        counts += np.bincount(np.searchsorted(edges, value[np.isfinite(value)]), minlength=len(counts))
+    if counts.sum() >= LEAST:
         what = f"predictions of {night} are spread unlike {unlike}"
-        yield Figure(use_case.name, "drift", "predictions", psi(usual, counts), limits.drift, what)
-    if limits.below is not None or limits.above is not None:
-        worst = sorted(beyond.items(), key=lambda item: item[1], reverse=limits.below is None)
-        named = ", ".join(f"{entity} {value:.3g}" for entity, value in worst[:5])
-        more = f" and {len(worst) - 5} more" if len(worst) > 5 else ""
-        yield Figure(use_case.name, "level", "", len(worst), 0.5, f"{use_case.target.name}: {named}{more}")
+        yield Figure(use_case.name, "drift", "predictions", psi(usual, counts), use_case.monitor.drift, what)
 
 
 def _usual(

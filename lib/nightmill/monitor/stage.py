@@ -72,6 +72,8 @@ def _judged(step: Step, result: Monitored) -> Monitored:
     told = events(step.lake, "alarms", subject=result.subject)
     before = open_alarms(row for row in told if row["day"] < result.night)
     result.alarms = judge(result.figures, before, result.night)
+    alarmed = {alarm.figure.name for alarm in result.alarms}
+    result.figures = [f for f in result.figures if f.kind != "level" or f.name in alarmed]  # one per entity: too many
     known = {_told(row) for row in told if row["day"] == result.night}
     rows = {alarm.figure.name: _row(alarm, result.night) for alarm in result.alarms}
     new = [row for row in rows.values() if _told(row) not in known]

@@ -9,6 +9,7 @@ from typing import Any
 
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA, format_duration
+from nightmill.lake.entities import slices_of
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
@@ -16,7 +17,6 @@ from nightmill.report.entities import Night as Predicted
 from nightmill.report.entities import days_scored, entities_of, night_of, past_of
 from nightmill.report.lineage import lineage_of
 from nightmill.report.model import champion_of, figures_of
-from nightmill.report.places import slices_of
 from nightmill.report.series import chosen, series_of
 from nightmill.report.told import UNKNOWN, Alarm, Live, Part, Ran, UseCasePage
 
