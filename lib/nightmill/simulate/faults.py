@@ -21,7 +21,7 @@ from nightmill.simulate.chance import Chance
 from nightmill.simulate.drops import Drops
 from nightmill.simulate.places import file_system, put, rooted
 
-LOW, LOWER, LOWEST = 0.12, 0.04, 0.4
+LOW, LOWER, LOWEST = 0.15, 0.05, 0.4
 """Share of the speed that drifting detectors lose on the first day, what each day adds, and where that ends."""
 HEALTHY, FASTER = 120, 8
 """Hours that a machine must have left before it wears out, and how many hours of usual wear each one then is."""

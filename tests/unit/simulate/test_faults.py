@@ -28,7 +28,7 @@ def test_detectors_of_one_district_read_too_low_and_more_each_day_up_to_a_limit(
     found = faults.lowered(drift, detectors, speeds)
     assert found.columns == speeds.columns
     by_day = {name: [r["speed"] for r in found.where(f"detector = '{name}'").orderBy("day").collect()] for name in "ab"}
-    assert by_day == {"a": [100.0, 88.0, 84.0, 60.0], "b": [100.0] * 4}
+    assert by_day == {"a": [100.0, 85.0, 80.0, 60.0], "b": [100.0] * 4}
 
 
 def test_the_district_that_drifts_is_one_of_the_map(spark):
