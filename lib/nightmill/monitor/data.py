@@ -22,12 +22,12 @@ def watch_data(lake: Lake, data_set: DataSet, night: date) -> list[Figure]:
     fates = fates_by_day(lake, data_set.name)
     days = sorted(day for day in fates if day <= night)
     found: list[Figure] = []
-    if data_set.source.by_day and days:
+    if data_set.source.by_day and days and not data_set.source.may_be_empty:  # of these the night says what is missing
         age = night - days[-1]
         what = f"its last day is {days[-1]}"
         found.append(Figure(subject, "late", "", age / timedelta(days=1), limits.late / timedelta(days=1) - 1e-9, what))
         usual = [fates[day].get("accepted", 0) for day in days if night - BEFORE <= day < night]
-        if usual and night in fates and not data_set.source.may_be_empty:
+        if usual and night in fates:
             now, before = fates[night].get("accepted", 0), median(usual)
             share = 1 - now / before if before else 0.0
             what = f"{now:,} records of {night}, where the days before have {before:,.0f}"
