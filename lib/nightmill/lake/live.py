@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -184,9 +184,10 @@ def _span(predictions: Table, day: date) -> tuple[int, int, list[int]] | None:
     return None if first is None or last is None else (first, last, sorted(horizons))
 
 
-def day_batches(predictions: Table, day: date, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The predictions of a day, batch by batch."""
-    source = predictions.delta().to_pyarrow_dataset(partitions=[("day", "=", day.isoformat())])
+def day_batches(predictions: Table, days: date | Sequence[date], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The predictions of a day or of several, batch by batch."""
+    wanted = [day.isoformat() for day in ([days] if isinstance(days, date) else days)]
+    source = predictions.delta().to_pyarrow_dataset(partitions=[("day", "in", wanted)])
     yield from (batch for batch in source.scanner(columns=columns).to_batches() if batch.num_rows)
 
 

@@ -151,7 +151,7 @@ def _usual(
     days = [d for d in sorted(predictions.days_by_partition()) if d < night and _weekend(d) == _weekend(night)]
     if len(days) < USUAL:
         return np.zeros(0), np.ones(1), ""
-    batches = (batch for day in days[-NIGHTS:] for batch in day_batches(predictions, day, ["value"]))
+    batches = day_batches(predictions, days[-NIGHTS:], ["value"])
     value = np.concatenate([batch["value"].to_numpy(zero_copy_only=False).astype(float) for batch in batches])
     value = value[np.isfinite(value)]
     edges = np.unique(np.quantile(value, np.linspace(0.1, 0.9, 9)))
