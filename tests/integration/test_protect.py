@@ -1,6 +1,7 @@
 """Personal columns never reach the lake as they were delivered."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from town import FIRST, Town
 
 from nightmill.commands import clean, land
 from nightmill.errors import ConfigError
+from nightmill.lake.ops import SCHEMAS, events
 from nightmill.privacy import KEY, pixelated, pseudonym
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -30,9 +32,10 @@ def _run(town: Town, sets: tuple[str, ...] = SETS) -> None:
 
 
 def test_pseudonyms_join_what_is_removed_is_gone_and_places_are_coarse(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(KEY, SECRET)
+    caplog.set_level(logging.INFO)
     lines = [
         "a,2026-03-02 00:00:00,50,Ada Lovelace,B-AL 1815,52.523403",
         "b,2026-03-02 00:00:00,60, Ada Lovelace ,B-AL 1815,52.4761",
@@ -43,8 +46,11 @@ def test_pseudonyms_join_what_is_removed_is_gone_and_places_are_coarse(
     ]
     town.drop(FIRST, lines, header=HEADER)
     _run(town)
-    for layer in ("bronze", "silver", "quarantine"):
-        text = json.dumps(town.rows(layer), default=str)
+    said = {layer: town.rows(layer) for layer in ("bronze", "silver", "quarantine")}
+    said |= {f"ops/{name}": events(town.work("x").lake, name) for name in SCHEMAS} | {"the log": [caplog.text]}
+    assert "clean data/town/speeds" in caplog.text
+    for layer, content in said.items():
+        text = json.dumps(content, default=str)
         for told in ("Lovelace", "Turing", "1815", "1912", "52.5234", "52.4761", "Alexanderplatz"):
             assert told not in text, f"{told} in {layer}"
     ada = pseudonym("Ada Lovelace", SECRET.encode())
