@@ -19,6 +19,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
+from deltalake.exceptions import DeltaError
+
 from nightmill import due
 from nightmill.apart import train_apart
 from nightmill.commands import (
@@ -38,7 +40,7 @@ from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError, WorkFailed
 from nightmill.lake.ops import compact
 from nightmill.monitor.tell import to_prometheus, to_webhook
-from nightmill.report import write_report
+from nightmill.report import is_reported, write_report
 from nightmill.spark import cancel_jobs
 
 log = logging.getLogger(__name__)
@@ -158,12 +160,15 @@ class _Run:
             self._plan()
             self._work_off()
             found = Night(self.night, work.run_id, list(self.lines.values()), time.monotonic() - self.started)
-            if not found.idle:
+            if not found.idle or not is_reported(work.lake, self.night):
                 step.begin()
                 step.event(f"night {found.day}", **found.told())  # what the report says of it, whenever it is written
                 found.lines.append(self._report())
             self._tell(found)
-            compact(work.lake)
+            try:
+                compact(work.lake)
+            except (DeltaError, OSError, NightmillError) as error:
+                log.warning("the files of ops were not merged, the next night tries again: %s", error)
         return found
 
     def _reach_registry(self) -> None:
@@ -191,7 +196,10 @@ class _Run:
         watched = [line.result for line in night.lines if line.stage == "monitor" and line.result is not None]
         to_webhook(night.run_id, watched)
         if self.options.prometheus is not None:
-            to_prometheus(Path(self.options.prometheus), night.seconds, list(night.failures), watched)
+            try:
+                to_prometheus(Path(self.options.prometheus), night.seconds, list(night.failures), watched)
+            except OSError as error:
+                log.warning("figures for Prometheus were not written: %s", error)
 
     # what there is to do
 

@@ -99,6 +99,13 @@ def test_nights_do_what_is_missing_and_make_up_for_a_drop_that_was_late(
     assert again.results[str(after)].idle and not again.failures
     assert len(events(town.work("x").lake, "runs")) == told, "a night without work leaves no trace"
 
+    report = town.lake / "reports" / f"{after}.html"
+    assert "town/speeds" in report.read_text()
+    report.unlink()  # as if the night had been killed before it was written
+    again = _night(town, after)
+    assert [line.stage for line in again.results[str(after)].lines if line.state == "done"] == ["report"]
+    assert report.exists()
+
 
 def test_a_night_has_a_day_and_is_alone_in_its_lake(town: Town) -> None:
     town.history(1)

@@ -46,9 +46,19 @@ def write_report(
     """
     morning = gather(lake, registry, use_cases, data_sets, day)
     page = render(morning).encode()
-    path = file or f"{lake.root}/reports/{day}.html"
+    path = file or _path(lake, day)
     folder, name = Folder.of(path, lake.storage_options)
     folder.put(name, page)
     log.info("%s: %d bytes", path, len(page))
     failed = sum(ran.state in ("failed", "killed") for ran in morning.steps)
     return Reported(day, path, len(page), sum(a.is_up for a in morning.alarms), len(morning.steps), failed)
+
+
+def is_reported(lake: Lake, day: date) -> bool:
+    """Whether the report of a day's night has been written to its usual place."""
+    folder, name = Folder.of(_path(lake, day), lake.storage_options)
+    return folder.get(name) is not None
+
+
+def _path(lake: Lake, day: date) -> str:
+    return f"{lake.root}/reports/{day}.html"
