@@ -15,6 +15,7 @@ from town import FIRST, Town, found, readings
 
 from nightmill.lake.ops import events
 
+pytestmark = pytest.mark.slow  # a whole night that is killed is in test_night.py
 DAYS = tuple(FIRST + timedelta(days=n) for n in range(4))
 STAGES = ("land", "clean", "features", "train", "evaluate", "score")
 TABLES = {"land": "bronze", "clean": "silver", "features": "gold", "score": "predictions"}
@@ -94,16 +95,8 @@ def _reset(chain: Chain, stage: str) -> Town:
     return chain.town
 
 
-# the worst point, between data and commit, of each kind of writer is tried every time; all with `make test-slow`
-slow = pytest.mark.slow
-POINTS = [
-    pytest.param(stage, point, marks=[] if (stage, point) in (("clean", "during"), ("score", "during")) else slow)
-    for stage in TABLES
-    for point in ("before", "during", "after")
-]
-
-
-@pytest.mark.parametrize(("stage", "point"), POINTS)
+@pytest.mark.parametrize("point", ["before", "during", "after"])
+@pytest.mark.parametrize("stage", list(TABLES))
 def test_a_stage_killed_around_its_commit_and_run_again_leaves_the_same(chain: Chain, stage: str, point: str) -> None:
     town = _reset(chain, stage)
     _kill(town, stage, point)
@@ -115,7 +108,7 @@ def test_a_stage_killed_around_its_commit_and_run_again_leaves_the_same(chain: C
     assert "killed" in {e["status"] for e in events(town.work("x").lake, "runs")}, "the next run says so"
 
 
-@pytest.mark.parametrize("point", [pytest.param("before", marks=slow), "after"])
+@pytest.mark.parametrize("point", ["before", "after"])
 def test_an_evaluation_killed_around_its_promotion_promotes_once(chain: Chain, point: str) -> None:
     town = _reset(chain, "evaluate")
     _kill(town, "evaluate", point)

@@ -272,8 +272,9 @@ contract: {key: [instance, job, step], columns: {duration: {type: int, unit: "1"
 
 @pytest.mark.parametrize(
     "then, masters",
-    [("quarantine", ["gh", "ghi", "gi"]), pytest.param('"null"', ["gh", "ghi"], marks=pytest.mark.slow)],
+    [("quarantine", ["gh", "ghi", "gi"]), ('"null"', ["gh", "ghi"])],
 )
+@pytest.mark.slow
 def test_records_are_judged_anew_where_a_master_changes(town: Town, then: str, masters: list[str]) -> None:
     text = 'title: N\nsource: {format: csv, path: "${raw}/names.csv"}\ncontract: {key: [name]}\n'
     (town.folder / "conf/data/town/names.yaml").write_text(text)

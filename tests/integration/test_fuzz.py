@@ -133,7 +133,9 @@ def _balanced(town: Town, files: int, contract: str) -> Any:
     return total
 
 
-@pytest.mark.parametrize("source", list(SOURCES))
+@pytest.mark.parametrize(
+    "source", [pytest.param(s, marks=[] if s in ("csv", "json") else pytest.mark.slow) for s in SOURCES]
+)
 def test_any_file_lands_or_is_refused_and_every_record_is_accounted_for(town: Town, source: str) -> None:
     dice = random.Random(source)
     folder = town.raw / "speeds" / FIRST.isoformat()

@@ -27,6 +27,7 @@ def _prepared(name: str, shared_data: Path, lake: Path) -> Work:
     return Work(configuration, "read")
 
 
+@pytest.mark.slow
 def test_engines_count_cycles_in_whitespace_columns_without_header(shared_data: Path, tmp_path: Path) -> None:
     work = _prepared("factory/turbofan_fd001", shared_data, tmp_path / "lake")
     gold = work.lake.table("gold", "factory/turbofan_fd001").delta().to_pyarrow_table().to_pylist()

@@ -162,6 +162,7 @@ def test_days_written_alone_or_with_other_partitions_are_the_same(spark, drops, 
     assert len(wanted) > len(some) and written == wanted
 
 
+@pytest.mark.slow
 def test_faults_are_in_the_drops_of_their_day_and_in_its_truth(spark, drops, tmp_path):
     raw, day = drops[0], date(2026, 3, 3)
     only, given = ["factory/machines", "factory/failures", "city/traffic"], {"drift": START, "wear": day, "format": day}

@@ -50,6 +50,7 @@ def lines(path: Path, separator: str = ",") -> list[dict[str, str]]:
     return list(reader)
 
 
+@pytest.mark.slow
 def test_load_runs_backwards_by_blocks_and_autumn_has_its_hour_twice(
     silver: Callable[..., Silver], shared_data: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_the_row_of_midnight_belongs_to_the_day_that_ends(silver: Callable[..., 
     }
 
 
+@pytest.mark.slow
 def test_blanks_in_names_and_999_for_unknown_are_read(silver: Callable[..., Silver], shared_data: Path) -> None:
     rows, total = silver("city/water_batadal")
     assert total.parsed == 8_761 + 4_177 + 2_089 and sum(total.refused.values()) <= 1
