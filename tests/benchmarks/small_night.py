@@ -99,7 +99,7 @@ def bare(town: Town, name: str, days: list[date], network: torch.nn.Module | Non
 
 def night(town: Town, day: date) -> Night:
     """One night in this process; its first also starts Spark."""
-    outcome = nightly(Work(town.configuration(), "nightly", [day]), ["all"])
+    outcome = nightly(Work(town.configuration("train.workers=2"), "nightly", [day]), ["all"])
     for error in outcome.failures.values():
         raise error
     found = outcome.results[str(day)]
