@@ -294,7 +294,7 @@ def demo(
 
         configuration = Configuration.load(conf, env, raw=str(folder / "raw"), lake=str(folder / "lake"))
         with night_shown() as watch:
-            story(folder, configuration, Console(), watch)
+            story(folder, configuration, Console(markup=False), watch)
         return Outcome()
 
     _run(run, False, debug)
@@ -419,7 +419,7 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
     else:
         from nightmill.tables import show
 
-        show(outcome, Console())
+        show(outcome, Console(markup=False))
     for subject, failure in outcome.failures.items():
         if debug:
             traceback.print_exception(failure)

@@ -202,7 +202,7 @@ def _standing(item: Any, console: Console) -> None:
 
 def _explained(item: Any, console: Console) -> None:
     say = partial(console.print, soft_wrap=True, highlight=False)  # names are there to be copied
-    say(f"[bold]{item.use_case}: {item.target} of {item.entity} on {item.day}[/]")
+    say(f"{item.use_case}: {item.target} of {item.entity} on {item.day}", style="bold")
     say(f"  from rows up to {_when(item.origin)}" + (", in hindsight" if item.hindsight else ""))
     for one in item.values:
         bounds = f" ({one['lo']:.4g} to {one['hi']:.4g})" if "lo" in one else ""

@@ -31,6 +31,8 @@ class Figure:
     limit: float
     what: str
     """One line for people."""
+    nights: int = NIGHTS
+    """Nights in a row clearly below the limit that end an alarm."""
 
     @property
     def name(self) -> Name:
@@ -54,7 +56,7 @@ def judge(figures: Iterable[Figure], open_before: Mapping[Name, Alarm], night: d
     """What each alarm is after this night, those that were raised first.
 
     A figure above its limit raises an alarm or keeps it up. An open one ends when its figure was below `CALM` of the
-    limit for `NIGHTS` nights in a row; where it was not measured it stays as it is.
+    limit for its `nights` in a row; where it was not measured it stays as it is.
     """
     found: list[Alarm] = []
     measured = {figure.name: figure for figure in figures}
@@ -64,7 +66,7 @@ def judge(figures: Iterable[Figure], open_before: Mapping[Name, Alarm], night: d
             found.append(Alarm(figure, "stays" if before else "raised", before.since if before else night))
         elif before is not None:
             calm = before.calm + 1 if figure.value <= CALM * figure.limit else 0
-            found.append(Alarm(figure, "cleared" if calm >= NIGHTS else "stays", before.since, calm))
+            found.append(Alarm(figure, "cleared" if calm >= figure.nights else "stays", before.since, calm))
     found += [replace(alarm, state="stays") for name, alarm in open_before.items() if name not in measured]
     order = {"raised": 0, "stays": 1, "cleared": 2}
     return sorted(found, key=lambda a: (order[a.state], a.figure.name))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nightmill.config import UseCase
 from nightmill.config.monitor import Monitor
@@ -18,26 +19,35 @@ NAMED = 20
 
 
 def level_figures(use_case: UseCase, predictions: Table, night: date) -> Iterator[Figure]:
-    """How far each entity lies beyond `monitor.below` or `monitor.above`, in the target's unit; negative within."""
+    """How far each entity lies beyond `monitor.below` or `monitor.above`: 1 at the limit, 1.5 half of it beyond.
+
+    An entity that is back within its limits by a fifth of them ends its alarm at once.
+    """
     limits, name = use_case.monitor, use_case.target.name
     if limits.below is None and limits.above is None:
         return
     margin: dict[str, tuple[float, float]] = {}
     for batch in day_batches(predictions, night, ["entity", "value"]):
         value = batch["value"].to_numpy(zero_copy_only=False).astype(float)
-        under = limits.below - value if limits.below is not None else np.full(len(value), -np.inf)
-        over = value - limits.above if limits.above is not None else np.full(len(value), -np.inf)
+        under, over = (_share(limit, sign, value) for limit, sign in ((limits.below, -1), (limits.above, 1)))
         for entity, beyond, one in zip(batch["entity"].to_pylist(), np.maximum(under, over), value, strict=True):
             if np.isfinite(beyond) and beyond > margin.get(entity, (-np.inf, 0.0))[0]:
                 margin[entity] = float(beyond), float(one)
-    outside = sorted((entity for entity, (beyond, _) in margin.items() if beyond > 0), key=lambda e: -margin[e][0])
+    outside = sorted((entity for entity, (beyond, _) in margin.items() if beyond > 1), key=lambda e: -margin[e][0])
     rest = set(outside[NAMED:])
     for entity, (beyond, value) in margin.items():
         if entity not in rest:
             what = f"{name} of {entity} is {value:.3g}{_against(limits, value)}"
-            yield Figure(use_case.name, "level", f"entity={entity}", beyond, 0.0, what)
+            yield Figure(use_case.name, "level", f"entity={entity}", beyond, 1.0, what, nights=1)
     what = f"{name} of {len(rest):,} more entities is beyond its limits, as of {', '.join(sorted(rest)[:3])}"
     yield Figure(use_case.name, "level", "", len(rest), 0.5, what)
+
+
+def _share(limit: float | None, sign: int, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n] 1 at the limit, more beyond it, as a share of the limit (of 1 where it is 0)."""
+    if limit is None:
+        return np.full(len(value), -np.inf)
+    return np.asarray(1 + sign * (value - limit) / (abs(limit) or 1.0))
 
 
 def _against(limits: Monitor, value: float) -> str:
