@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from nightmill.config import DataSet, Time
 from nightmill.config.values import DATA, Months
-from nightmill.lake.ops import events
+from nightmill.lake.ops import last_records
 from nightmill.lake.tables import Lake, Table
 
 
@@ -123,16 +123,13 @@ def _written_at(table: Table) -> datetime | None:
 
 def _fates(lake: Lake, data_set: DataSet) -> tuple[dict[str, int], list[tuple[date, int, str]]]:
     """Records by fate, each day as its last cleaning counted it."""
-    told = events(lake, "records", subject=f"{DATA}{data_set.name}")
-    last: dict[date, str] = {row["day"]: row["run_id"] for row in told}
     fates: dict[str, int] = {}
     refused: dict[date, dict[str, int]] = {}
-    for row in told:
-        if row["run_id"] == last[row["day"]]:
-            name = f"{row['fate']} {row['rule']}".strip()
-            fates[name] = fates.get(name, 0) + row["records"]
-            if row["fate"] == "refused":
-                rules = refused.setdefault(row["day"], {})
-                rules[row["rule"]] = rules.get(row["rule"], 0) + row["records"]
+    for row in last_records(lake, f"{DATA}{data_set.name}"):
+        name = f"{row['fate']} {row['rule']}".strip()
+        fates[name] = fates.get(name, 0) + row["records"]
+        if row["fate"] == "refused":
+            rules = refused.setdefault(row["day"], {})
+            rules[row["rule"]] = rules.get(row["rule"], 0) + row["records"]
     worst = sorted(((day, sum(rules.values()), max(rules, key=rules.__getitem__)) for day, rules in refused.items()))
     return fates, sorted(worst, key=lambda item: -item[1])[:5]

@@ -106,6 +106,13 @@ def events(lake: Lake, name: OpsTable, **equal: Any) -> list[dict[str, Any]]:
     return sorted(unique.values(), key=lambda r: r["at"])
 
 
+def last_records(lake: Lake, subject: str) -> list[dict[str, Any]]:
+    """Rows of ops.records of a data set (data/city/air), each day as its last cleaning counted it."""
+    told = events(lake, "records", subject=subject)
+    last = {row["day"]: row["run_id"] for row in told}
+    return [row for row in told if row["run_id"] == last[row["day"]]]
+
+
 def unfinished(lake: Lake, subject: str) -> list[dict[str, Any]]:
     """Steps of a subject that started and never ended."""
     found: dict[tuple[str, str], dict[str, Any]] = {}

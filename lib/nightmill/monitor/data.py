@@ -7,7 +7,7 @@ from statistics import median
 
 from nightmill.config import DataSet
 from nightmill.config.values import DATA
-from nightmill.lake.ops import events
+from nightmill.lake.ops import last_records
 from nightmill.lake.quarantine import held_days
 from nightmill.lake.tables import Lake
 from nightmill.monitor.alarms import Figure
@@ -45,11 +45,8 @@ def watch_data(lake: Lake, data_set: DataSet, night: date) -> list[Figure]:
 
 def fates_by_day(lake: Lake, name: str) -> dict[date, dict[str, int]]:
     """Day -> fate -> records, each day as its last cleaning counted it."""
-    told = events(lake, "records", subject=f"{DATA}{name}")
-    last: dict[date, str] = {row["day"]: row["run_id"] for row in told}
     found: dict[date, dict[str, int]] = {}
-    for row in told:
-        if row["run_id"] == last[row["day"]]:
-            fates = found.setdefault(row["day"], {})
-            fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
+    for row in last_records(lake, f"{DATA}{name}"):
+        fates = found.setdefault(row["day"], {})
+        fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
     return found

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from nightmill.config import DataSet
 from nightmill.config.values import DATA
-from nightmill.lake.ops import events
+from nightmill.lake.ops import events, last_records
 from nightmill.lake.quarantine import held_days
 from nightmill.lake.tables import Lake
 from nightmill.report.told import DataPage, DayCounts, Refusal
@@ -48,16 +48,13 @@ def data_page(lake: Lake, data_set: DataSet, day: date) -> DataPage | None:
 
 def _counted(lake: Lake, subject: str, night: date) -> tuple[dict[date, dict[str, int]], dict[str, int]]:
     """Day -> fate -> records up to the night, and rule -> refused records of the night; as last counted."""
-    told = [row for row in events(lake, "records", subject=subject) if row["day"] <= night]
-    last = {row["day"]: row["run_id"] for row in told}
     counts: dict[date, dict[str, int]] = {}
     rules: dict[str, int] = {}
-    for row in told:
-        if row["run_id"] == last[row["day"]]:
-            fates = counts.setdefault(row["day"], {})
-            fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
-            if row["fate"] == "refused" and row["day"] == night:
-                rules[row["rule"]] = rules.get(row["rule"], 0) + row["records"]
+    for row in (row for row in last_records(lake, subject) if row["day"] <= night):
+        fates = counts.setdefault(row["day"], {})
+        fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
+        if row["fate"] == "refused" and row["day"] == night:
+            rules[row["rule"]] = rules.get(row["rule"], 0) + row["records"]
     return counts, rules
 
 
