@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from nightmill.config import Configuration, Environment
+from nightmill.config.environment import Mlflow, Night
 from nightmill.doctor import Check, engines, examine, exit_code, machine, places, render
 from nightmill.doctor.examine import _looked_at
 from nightmill.errors import MachineError
@@ -213,3 +214,20 @@ def test_wanted_but_absent_gpus_are_told() -> None:
     else:
         assert engines.gpu(Environment()).found.startswith("none")
         assert engines.gpu(Environment.model_validate({"ray": {"gpus": True}})).state == "fail"
+
+
+def test_alarms_that_could_not_be_told_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NIGHTMILL_WEBHOOK", "https://hooks.example/T0/secret")
+    fine = places.alarms(Environment(night=Night(prometheus=str(tmp_path / "night.prom"))))
+    assert fine.state == "ok" and "hooks.example" in fine.found and "secret" not in fine.found
+    assert places.alarms(Environment(night=Night(prometheus=str(tmp_path / "file" / "night.prom")))).state == "warn"
+    monkeypatch.setenv("NIGHTMILL_WEBHOOK", "hooks.example/secret")
+    wrong = places.alarms(Environment())
+    assert wrong.state == "warn" and "secret" not in wrong.found + wrong.fix
+
+
+def test_an_mlflow_server_that_does_not_answer_is_told() -> None:
+    assert places.models(Environment()).state == "ok"
+    silent = places.models(Environment(mlflow=Mlflow(uri="http://user:hunter22@127.0.0.1:9")))
+    assert silent.state == "fail" and "hunter22" not in silent.found

@@ -35,6 +35,8 @@ def _checks(configuration: Configuration) -> Iterator[tuple[str, Callable[[], Ch
     yield "lake", lambda: places.lake(environment)
     yield "lake's disk", lambda: places.lake_disk(environment)
     yield "raw drops", lambda: places.raw(environment)
+    yield "models", lambda: places.models(environment)
+    yield "alarms", lambda: places.alarms(environment)
 
 
 def _looked_at(name: str, look: Callable[[], Check]) -> Check:

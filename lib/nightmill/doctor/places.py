@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from nightmill.config import Environment
 from nightmill.doctor.check import Check
 from nightmill.doctor.machine import disk
+from nightmill.logs import without_secrets
+
+PATIENCE = 5.0
+"""Seconds that a server has to answer."""
 
 
 def lake(environment: Environment) -> Check:
@@ -62,6 +68,35 @@ def raw(environment: Environment) -> Check:
     if count == 0:
         return Check("raw drops", "warn", f"{folder} is empty", "check --raw PATH")
     return Check("raw drops", "ok", str(folder))
+
+
+def alarms(environment: Environment) -> Check:
+    """Whether alarms and figures can go where they are wanted; the address of a webhook is never shown."""
+    from nightmill.monitor.tell import WEBHOOK
+
+    address, file = os.environ.get(WEBHOOK, ""), environment.night.prometheus
+    if address and urlsplit(address).scheme not in ("http", "https"):
+        return Check("alarms", "warn", f"{WEBHOOK} is no http address", "correct it: alarms are not posted")
+    if file is not None:
+        folder = _present(Path(file).expanduser().absolute().parent)
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            return Check("alarms", "warn", f"{folder} cannot be written", "correct night.prometheus, or grant rwx")
+    wanted = [f"posted to {urlsplit(address).hostname}"] * bool(address) + [f"figures in {file}"] * bool(file)
+    return Check("alarms", "ok", ", ".join(["in the tables and the report", *wanted]))
+
+
+def models(environment: Environment) -> Check:
+    """Whether an MLflow server answers, where one is named."""
+    uri = environment.mlflow.uri
+    if uri is None:
+        return Check("models", "ok", "a SQLite file in the lake")
+    if uri.startswith(("http://", "https://")):
+        try:
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE):
+                pass
+        except OSError as error:
+            return Check("models", "fail", f"{without_secrets(uri)}: {error}", "start it, or correct mlflow.uri")
+    return Check("models", "ok", without_secrets(uri))
 
 
 def _remote_lake(uri: str) -> Check:
