@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from datetime import date, timedelta
@@ -404,12 +403,12 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
     except typer.Exit:
         raise
     except (KeyboardInterrupt, SystemExit) as stopped:  # while Ray starts, a signal's handler is Ray's, which exits
-        print("nightmill: stopped; the same command takes it up again", file=sys.stderr)
+        logs.stopped()
         raise typer.Exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT)) from None
     except Exception as error:
         typed = commands.typed_error(error, "")
         if debug:
-            traceback.print_exc()
+            logs.trace(error)
         if as_json:
             print(json.dumps(_as_json(Outcome(failures={"command": typed})), indent=1))
         _complain(typed)
@@ -422,7 +421,7 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
         show(outcome, Console(markup=False))
     for subject, failure in outcome.failures.items():
         if debug:
-            traceback.print_exception(failure)
+            logs.trace(failure)
         _complain(failure, subject)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)

@@ -138,9 +138,7 @@ class Work:
 
 def land(work: Work, targets: list[str]) -> Outcome:
     """Raw files -> bronze, for each data set."""
-    data_sets, raw = work.data_sets(targets), work.configuration.raw()
-    if "://" not in raw and not Path(raw).is_dir():
-        raise ConfigError("there is no folder of raw drops", where=raw, fix="check --raw PATH")
+    data_sets, raw = work.data_sets(targets), require_raw(work)
     for data_set in data_sets:
         if data_set.source.by_day and not work.days:
             raise ConfigError(
@@ -154,6 +152,14 @@ def land(work: Work, targets: list[str]) -> Outcome:
         return stage(work.spark, current, data_set, raw, days)
 
     return _each(work, "land", {f"{DATA}{d.name}": d for d in data_sets}, one)
+
+
+def require_raw(work: Work) -> str:
+    """The folder of raw drops; raises ConfigError where there is none."""
+    raw = work.configuration.raw()
+    if "://" not in raw and not Path(raw).is_dir():
+        raise ConfigError("there is no folder of raw drops", where=raw, fix="check --raw PATH")
+    return raw
 
 
 def clean(work: Work, targets: list[str]) -> Outcome:
@@ -301,16 +307,25 @@ def monitor(work: Work, targets: list[str], failed: Mapping[str, str] | None = N
     return _each(work, "monitor", data_sets | use_cases, one)
 
 
-def report(work: Work, targets: list[str], file: str | None = None) -> Outcome:
-    """The morning report of a night as one HTML file, `<lake>/reports/<day>.html` or `file`; read from tables alone."""
+def report(work: Work, targets: list[str], file: str | None = None, use_registry: bool = True) -> Outcome:
+    """The morning report of a night as one HTML file, `<lake>/reports/<day>.html` or `file`; read from tables alone.
+
+    `all` are the systems that are in use: those with features. A report of some needs a file of its own.
+    """
     from nightmill.report import write_report
 
     if len(work.days) != 1:
         raise ConfigError("a report is of one night", where="--day", fix="pass --day D")
+    everything = list(targets) == ["all"]
+    if not everything and file is None:
+        what = "the report of a night is of all systems; one of some would take its place"
+        raise ConfigError(what, where=" ".join(targets), fix="pass all, or another --file")
     (night,) = work.days
-    use_cases = [(u, work.configuration.inputs(u)) for u in work.use_cases(targets)]
-    data_sets = work.data_sets(targets)
-    return Outcome({str(night): write_report(work.lake, work.registry, use_cases, data_sets, night, file)})
+    found = [u for u in work.use_cases(targets) if not everything or work.lake.table("gold", u.name).exists()]
+    data_sets = work.data_sets([u.name for u in found])
+    cases = [(u, work.configuration.inputs(u)) for u in found]
+    registry = work.registry if use_registry else None
+    return Outcome({str(night): write_report(work.lake, registry, cases, data_sets, night, file)})
 
 
 def backtest(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Outcome:

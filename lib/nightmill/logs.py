@@ -18,12 +18,15 @@ from nightmill.errors import NightmillError
 
 FORM = "NIGHTMILL_LOG"
 """Environment variable: text or json; without it text on a terminal and json elsewhere."""
-_SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE|WEBHOOK", re.IGNORECASE)
+_SECRET = re.compile(r"SECRET|PASSW|_PASS$|_PWD$|TOKEN|CREDENTIAL|_KEY$|^KEY$|PRIVATE|WEBHOOK|_KEY_", re.IGNORECASE)
 _LEAST = 6
 """Shorter values of the environment are words that may stand anywhere."""
+_NAMED = r"[\w.-]*(?:token|key|secret|password|passwd|pwd|signature|sig)"
 _IN_URI = (
+    (re.compile(r"(?<=://)[^/@:\s]+:[^@\s]+@"), "***@"),  # a password may have slashes
     (re.compile(r"(?<=://)[^/@\s]+@"), "***@"),
-    (re.compile(r"(?i)([?&](?:[a-z0-9_-]*(?:token|key|secret|password|signature|sig))=)[^&\s]+"), r"\1***"),
+    (re.compile(r"(?i)(?<=jdbc:oracle:thin:)[^@\s]+@"), "***@"),
+    (re.compile(rf"(?i)([?&;]{_NAMED}=)[^&;\s]+"), r"\1***"),
 )
 
 _run = ""
@@ -55,6 +58,19 @@ def complain(error: NightmillError, subject: str, told: str) -> None:
         return
     more = {"error": type(error).__name__, "subject": subject, "where": error.where, "fix": error.fix}
     print(_line("error", "nightmill", error.what, more), file=sys.stderr, flush=True)
+
+
+def stopped() -> None:
+    """Says that the command was stopped from outside."""
+    what = "stopped; the same command takes it up again"
+    print(_line("warning", "nightmill", what, {}) if as_json() else f"nightmill: {what}", file=sys.stderr, flush=True)
+
+
+def trace(error: BaseException) -> None:
+    """Shows where an error came from."""
+    text = without_secrets("".join(traceback.format_exception(error)))
+    said = _line("error", "nightmill", str(error), {"trace": text}) if as_json() else text
+    print(said, file=sys.stderr, flush=True)
 
 
 def without_secrets(text: str) -> str:

@@ -31,6 +31,8 @@ from nightmill.commands import (
     features,
     land,
     monitor,
+    report,
+    require_raw,
     score,
     series_time,
     typed_error,
@@ -39,8 +41,9 @@ from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError, WorkFailed
 from nightmill.lake.ops import compact
-from nightmill.monitor.tell import to_prometheus, to_webhook
-from nightmill.report import is_reported, write_report
+from nightmill.lake.run import Step
+from nightmill.monitor.tell import posted, to_prometheus, to_webhook
+from nightmill.report import is_reported
 from nightmill.spark import cancel_jobs
 
 log = logging.getLogger(__name__)
@@ -128,6 +131,7 @@ def nightly(work: Work, targets: list[str], watch: Watch = lambda _: None) -> Ou
     if not work.days:
         raise ConfigError("a night has a day", where="--day", fix="pass --day D, or --from A --to B")
     use_cases = work.use_cases(targets)
+    require_raw(work)
     outcome = Outcome()
     for day in work.days:
         night = _Run(work, day, use_cases, watch).run()
@@ -164,7 +168,7 @@ class _Run:
                 step.begin()
                 step.event(f"night {found.day}", **found.told())  # what the report says of it, whenever it is written
                 found.lines.append(self._report())
-            self._tell(found)
+            self._tell(step, found)
             try:
                 compact(work.lake)
             except (DeltaError, OSError, NightmillError) as error:
@@ -181,25 +185,24 @@ class _Run:
 
     def _report(self) -> Line:
         """The morning report; a night is not lost with it."""
-        started, inputs = time.monotonic(), self.work.configuration.inputs
-        cases = [(u, inputs(u)) for u in self.use_cases if ("features", u.name) in self.tasks]
-        registry = None if self.unreachable else self.work.registry
+        started, work = time.monotonic(), self._of([self.night])
         try:
-            made = write_report(self.work.lake, registry, cases, self.data_sets.values(), self.night)
+            made = _only(report(work, ["all"], use_registry=self.unreachable is None))
         except Exception as error:
             typed = typed_error(error, "report")
             return Line("report", "all", "failed", typed.what, time.monotonic() - started, typed)
-        return Line("report", "all", "done", made.path, time.monotonic() - started, result=made)
+        return Line("report", "all", "done", "all that is in use", time.monotonic() - started, result=made)
 
-    def _tell(self, night: Night) -> None:
+    def _tell(self, step: Step, night: Night) -> None:
         """Alarms and figures to those who want to be told."""
         watched = [line.result for line in night.lines if line.stage == "monitor" and line.result is not None]
-        to_webhook(night.run_id, watched)
         if self.options.prometheus is not None:
             try:
                 to_prometheus(Path(self.options.prometheus), night.seconds, list(night.failures), watched)
             except OSError as error:
                 log.warning("figures for Prometheus were not written: %s", error)
+        if to_webhook(self.work.lake, night.run_id, night.day):
+            step.event(posted(night.day))
 
     # what there is to do
 

@@ -87,8 +87,9 @@ def _scored(subject: str, item: Any) -> list[list[Any]]:
     return [[subject, item.day, item.rows, item.entities, item.model_version, seen, item.version]]
 
 
-def _reported(subject: str, item: Any) -> list[list[Any]]:
-    return [[subject, item.path, item.steps, item.failed, item.alarms]]
+def _reported(item: Any, console: Console) -> None:
+    console.print(f"night of {item.day}: {item.steps} steps, {item.failed} failed, {item.alarms} alarms")
+    console.print(f"report: {item.path}", soft_wrap=True)  # to be copied
 
 
 def _simulated(subject: str, item: Any) -> list[list[Any]]:
@@ -103,7 +104,6 @@ _SHAPES: dict[str, tuple[tuple[str, ...], Any]] = {
     "Landed": (("data set", "records", "files", "corrected", "landed before", "unreadable", "version"), _landed),
     "Cleaned": (("data set", "days", "parsed", "accepted", "refused", "duplicates", "version"), _cleaned),
     "Monitored": (("of", "figure", "part", "value", "limit", "alarm", "what"), _monitored),
-    "Reported": (("night of", "report", "steps", "failed", "alarms"), _reported),
     "Migrated": (("data set", "what was done"), _migrated),
     "Engineered": (("use case", "days", "rows in gold", "features", "version"), _engineered),
     "Candidate": (("use case", "candidate", "samples", "epochs", "training", "on validation"), _candidate),
@@ -177,6 +177,9 @@ def _night(item: Any, console: Console) -> None:
     console.print(
         f"{len(item.lines) - idle} steps, {idle} more had nothing to do; {item.seconds:.0f} s; run {item.run_id}"
     )
+    for line in item.lines:
+        if line.stage == "report" and line.result is not None:
+            console.print(f"report: {line.result.path}", soft_wrap=True)
 
 
 def _standing(item: Any, console: Console) -> None:
@@ -237,6 +240,7 @@ _WHOLE = {
     "Explained": _explained,
     "Proposed": _proposed,
     "Night": _night,
+    "Reported": _reported,
 }
 """Results that are a table each."""
 

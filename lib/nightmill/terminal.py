@@ -18,9 +18,11 @@ def night_shown() -> Iterator[Callable[[Underway], None]]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
-    shown = Progress(*columns, TextColumn("{task.fields[now]}"), console=Console(stderr=True), transient=True)
+    columns = (TextColumn("{task.description}"), BarColumn(12), MofNCompleteColumn(), TimeElapsedColumn())
+    rest = TextColumn("{task.fields[now]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    shown = Progress(*columns, rest, console=Console(stderr=True), transient=True, expand=True)
     with shown:
         task = shown.add_task("night", now="")
 

@@ -11,7 +11,7 @@ from town import FIRST, Town, found, readings
 
 from nightmill import commands, nightly, tables
 from nightmill.commands import Outcome
-from nightmill.errors import ConfigError, LeaseHeld
+from nightmill.errors import ConfigError, DataRefused, LeaseHeld
 from nightmill.lake.ops import events
 from nightmill.nightly import Night
 
@@ -39,6 +39,28 @@ def evening(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> To
     assert not first.failures
     assert {state for (stage, _), state in _states(first, BEFORE).items() if stage != "monitor"} == {"done"}
     return town
+
+
+def test_a_first_night_leaves_nothing_to_its_second_run(evening: Town) -> None:
+    """No truth has come for its predictions yet."""
+    again = _night(evening, BEFORE)
+    assert again.results[str(BEFORE)].idle and not again.failures
+
+
+def test_a_report_is_of_all_systems_or_goes_elsewhere_and_of_a_night_that_was(evening: Town) -> None:
+    with pytest.raises(ConfigError, match="is of all systems"):
+        commands.report(evening.work("report", BEFORE), ["town/speeds"])
+    with pytest.raises(DataRefused, match="no night of 2099-01-01"):
+        commands.report(evening.work("report", date(2099, 1, 1)), ["all"])
+    made = commands.report(evening.work("report", BEFORE), ["town/speeds"], str(evening.folder / "mine.html"))
+    assert made.results[str(BEFORE)].failed == 0 and (evening.folder / "mine.html").exists()
+
+
+def test_a_slip_in_the_folder_of_drops_makes_no_lake(town: Town) -> None:
+    town.raw.rmdir()
+    with pytest.raises(ConfigError, match="no folder of raw drops"):
+        _night(town, FIRST)
+    assert not town.lake.exists()
 
 
 def test_a_prediction_is_explained_down_to_its_files(evening: Town) -> None:

@@ -76,3 +76,34 @@ def test_secrets_become_stars(said, monkeypatch: pytest.MonkeyPatch, form: str) 
     for secret in ("hunter22", "wJalrXUtnFEMI", "abcdef", "T0/B1"):
         assert secret not in text
     assert "***@db/city" in text and "x=2" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "stars"),
+    [
+        ("AZURE_STORAGE_ACCOUNT_KEY", "with Geheim1", "with ***"),
+        ("DB_PASS", "with Geheim1", "with ***"),
+        ("MYSQL_PWD", "with Geheim1", "with ***"),
+        ("SIGNING_KEY", "with Geheim1", "with ***"),
+        ("HOME_TOWN", "in Geheim1", "in Geheim1"),
+        ("", "s3://u:p/w@h/x", "s3://***@h/x"),
+        ("", "jdbc:sqlserver://h;user=sa;password=Geheim1;x=1", "jdbc:sqlserver://h;user=sa;password=***;x=1"),
+        ("", "jdbc:oracle:thin:scott/tiger@host", "jdbc:oracle:thin:***@host"),
+        ("", "s3://bucket/path/file.csv of a@b", "s3://bucket/path/file.csv of a@b"),
+    ],
+)
+def test_what_is_a_secret(monkeypatch: pytest.MonkeyPatch, name: str, text: str, stars: str) -> None:
+    if name:
+        monkeypatch.setenv(name, "Geheim1")
+    assert logs.without_secrets(text) == stars
+
+
+def test_a_command_that_is_stopped_and_a_trace_say_so_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(logs.FORM, "json")
+    logs.stopped()
+    logs.trace(ValueError("https://user:hunter22@host failed"))
+    stopped, trace = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert "takes it up again" in stopped["message"]
+    assert trace["trace"].startswith("ValueError: https://***@host failed")

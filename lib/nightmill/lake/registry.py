@@ -160,8 +160,9 @@ class Registry:
         with _quiet(), self._first_alone():
             from mlflow import MlflowClient
 
-            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            client.search_registered_models(max_results=1)  # creates the SQLite file's tables
+            with _quiet():  # its import sets up its own logging
+                client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+                client.search_registered_models(max_results=1)  # creates the SQLite file's tables
             return client
 
     @contextmanager

@@ -82,3 +82,9 @@ def open_alarms(told: Iterable[Mapping[str, Any]]) -> dict[Name, Alarm]:
         else:
             found[figure.name] = Alarm(figure, "stays", row["since"], row["calm"])
     return found
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """An alarm, as ops.alarms has it, in one line."""
+    where = f" ({row['slice']})" if row["slice"] else ""
+    return f"{row['subject']}{where}: {row['kind']}: {row['what']}"

@@ -14,7 +14,7 @@ from nightmill.errors import NightmillError
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step
-from nightmill.monitor.alarms import Alarm, Figure, judge, open_alarms
+from nightmill.monitor.alarms import Alarm, Figure, in_words, judge, open_alarms
 from nightmill.monitor.data import watch_data
 from nightmill.monitor.predictions import stale_days, watch_predictions
 
@@ -59,7 +59,7 @@ def monitor_predictions(
     if predictions.exists():
         watch = watch_predictions(step.lake, use_case, data_sets, _deciles(registry, use_case), days, night)
         result.figures += watch.figures
-        if watch.metrics:
+        if watch.metrics or days:  # told of also where no truth has come yet: these days are looked at once
             step.begin()
             step.read(step.lake.table("gold", use_case.name))
             step.read(predictions)
@@ -87,15 +87,8 @@ def _judged(step: Step, result: Monitored) -> Monitored:
         if alarm.state != "stays" and (alarm.figure.kind, alarm.figure.slice, alarm.state) not in states
     ]
     for alarm in result.news:
-        log.warning("%s: %s", "over" if alarm.state == "cleared" else "alarm", said(alarm))
+        log.warning("%s: %s", "over" if alarm.state == "cleared" else "alarm", in_words(rows[alarm.figure.name]))
     return result
-
-
-def said(alarm: Alarm) -> str:
-    """An alarm in one line."""
-    figure = alarm.figure
-    where = f" ({figure.slice})" if figure.slice else ""
-    return f"{figure.subject}{where}: {figure.kind}: {figure.what}"
 
 
 def _told(row: Mapping[str, Any]) -> tuple[Any, ...]:

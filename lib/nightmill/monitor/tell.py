@@ -7,12 +7,17 @@ import logging
 import os
 import time
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nightmill.monitor.stage import Monitored, said
+from nightmill.lake.ops import events
+from nightmill.lake.tables import Lake
+from nightmill.monitor.alarms import in_words
+from nightmill.monitor.stage import Monitored
 
 log = logging.getLogger(__name__)
 
@@ -22,26 +27,31 @@ ATTEMPTS, PATIENCE = 3, 10.0
 """How often sending is tried, and seconds that each answer may take."""
 
 
-def to_webhook(run_id: str, monitored: Iterable[Monitored]) -> bool:
-    """Posts the alarms that began or ended as JSON; returns whether something was sent.
+def to_webhook(lake: Lake, run_id: str, night: date) -> bool:
+    """Posts as JSON the alarms of a night that began or ended and were not posted yet; returns whether that was done.
 
-    `text` says them in words, as chat systems show it. What cannot be sent is logged and fails nothing.
+    `text` says them in words, as chat systems show it. What cannot be sent is logged, fails nothing, and is sent by
+    the next run of the night.
     """
     address = os.environ.get(WEBHOOK, "")
-    told = [(m, alarm) for m in monitored for alarm in m.news]
-    if not address or not told:
+    if not address:
+        return False
+    before = max((row["at"] for row in events(lake, "runs", event=posted(night))), default=datetime.min)
+    rows = [r for r in events(lake, "alarms", day=night) if r["state"] != "stays"]
+    rows = [r for r in rows if r["at"].replace(tzinfo=None) > before.replace(tzinfo=None)]
+    if not rows:
         return False
     if urlsplit(address).scheme not in ("http", "https"):
         log.warning("alarms were not sent: %s is no http address", WEBHOOK)
         return False
-    lines = [f"{'alarm' if alarm.state == 'raised' else 'over'}: {said(alarm)}" for _, alarm in told]
-    body = {
-        "text": "\n".join(lines),
-        "night": str(told[0][0].night),
-        "run": run_id,
-        "alarms": [_plain(alarm) for _, alarm in told],
-    }
+    lines = [f"{'over' if row['state'] == 'cleared' else 'alarm'}: {in_words(row)}" for row in rows]
+    body = {"text": "\n".join(lines), "night": str(night), "run": run_id, "alarms": [_plain(row) for row in rows]}
     return _posted(address, json.dumps(body).encode())
+
+
+def posted(night: date) -> str:
+    """The event of ops.runs that says that the alarms of a night were posted."""
+    return f"posted alarms of {night}"
 
 
 def _posted(address: str, body: bytes) -> bool:
@@ -50,19 +60,25 @@ def _posted(address: str, body: bytes) -> bool:
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE):
                 return True
-        except OSError as error:
+        except (OSError, HTTPException, ValueError) as error:  # what addresses and servers get wrong
             if attempt == ATTEMPTS - 1:
                 # never the address itself, which may hold a secret
-                log.warning("alarms could not be sent to %s: %s", urlsplit(address).hostname, error)
+                log.warning("alarms could not be sent to %s: %s", _host(address), type(error).__name__)
             else:
                 time.sleep(2**attempt)
     return False
 
 
-def _plain(alarm: Any) -> dict[str, Any]:
-    figure = alarm.figure
-    kept = {name: getattr(figure, name) for name in ("subject", "kind", "slice", "value", "limit", "what")}
-    return kept | {"state": alarm.state, "since": str(alarm.since)}
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or WEBHOOK
+    except ValueError:
+        return WEBHOOK
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("subject", "kind", "slice", "value", "limit", "what", "state")
+    return {name: row[name] for name in names} | {"since": str(row["since"])}
 
 
 def to_prometheus(path: Path, seconds: float, failed: Sequence[str], monitored: Iterable[Monitored]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from nightmill.config import DataSet, UseCase
+from nightmill.errors import DataRefused
 from nightmill.lake.files import Folder
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
@@ -42,9 +43,14 @@ def write_report(
     """Writes the report of a day's night to `<lake>/reports/<day>.html`, or to `file`: whole, or not at all.
 
     Everything is read from the lake and the registry: the report of any night can be written again. Readers of the
-    file see the old one or the new one. Raises WorkFailed on a full disk.
+    file see the old one or the new one. Raises DataRefused for a night that never was, WorkFailed on a
+    full disk.
     """
     morning = gather(lake, registry, use_cases, data_sets, day)
+    if not morning.steps:
+        raise DataRefused(
+            f"no night of {day} has run here", where=lake.root, fix="run `nightmill nightly --day D` first"
+        )
     page = render(morning).encode()
     path = file or _path(lake, day)
     folder, name = Folder.of(path, lake.storage_options)

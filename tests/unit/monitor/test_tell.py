@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
+from http.client import BadStatusLine
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from nightmill.lake.lease import Lease
+from nightmill.lake.run import Step
+from nightmill.lake.tables import Lake
 from nightmill.monitor import tell
 from nightmill.monitor.alarms import Alarm, Figure
 from nightmill.monitor.stage import Monitored
@@ -47,28 +51,58 @@ def server() -> Iterator[tuple[str, list[Any], list[int]]]:
     found.shutdown()
 
 
-def test_new_and_ended_alarms_are_posted_and_tried_again(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """One alarm was raised in the night, another stayed."""
+    lake = Lake.open(str(tmp_path))
+    row = {"kind": "error", "value": 2.0, "limit": 1.5, "what": FIGURE.what, "since": NIGHT, "calm": 0, "day": NIGHT}
+    row |= {"subject": "city/traffic", "slice": FIGURE.slice}
+    _step(lake).alarms([row | {"state": "raised"}, row | {"state": "stays", "kind": "drift"}])
+    return lake
+
+
+def _step(lake: Lake) -> Step:
+    return Step(lake, "run-1", "nightly", "nightly", Lease(lake, "nightly", "run-1", timedelta(minutes=1)))
+
+
+def test_new_and_ended_alarms_are_posted_and_tried_again(
+    lake: Lake, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address, posted, answers = server
+    assert not tell.to_webhook(lake, "run-1", NIGHT), "nobody wants to know"
     monkeypatch.setenv(tell.WEBHOOK, address)
     monkeypatch.setattr(tell.time, "sleep", lambda _: None)
     answers += [503]
-    assert tell.to_webhook("run-1", _monitored())
+    assert tell.to_webhook(lake, "run-1", NIGHT)
     assert len(posted) == 2 and posted[1]["night"] == "2026-03-02" and posted[1]["run"] == "run-1"
-    assert posted[1]["alarms"][0]["slice"] == 'road="7"' and "2 is usual" in posted[1]["text"]
-    assert not tell.to_webhook("run-2", _monitored("stays")), "nobody is called twice"
+    assert [alarm["slice"] for alarm in posted[1]["alarms"]] == ['road="7"'] and "2 is usual" in posted[1]["text"]
+    _step(lake).event(tell.posted(NIGHT))
+    assert not tell.to_webhook(lake, "run-2", NIGHT), "nobody is called twice"
 
 
-def test_what_cannot_be_sent_is_logged_without_the_address(
-    server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("wrong", ["", "file:///etc/passwd", "http://localhost:abc/secret", "http://ho st/secret"])
+def test_what_cannot_be_sent_is_logged_without_the_address_and_sent_by_the_next_run(
+    lake: Lake, server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: str
 ) -> None:
-    address, _, answers = server
+    address, posted, answers = server
     monkeypatch.setattr(tell.time, "sleep", lambda _: None)
-    answers += [500] * tell.ATTEMPTS
-    for wrong in (address, "file:///etc/passwd"):
-        monkeypatch.setenv(tell.WEBHOOK, wrong)
-        with caplog.at_level(logging.WARNING):
-            assert not tell.to_webhook("run-1", _monitored())
-    assert len(caplog.records) == 2 and "secret" not in caplog.text and "passwd" not in caplog.text
+    answers += [500] * (0 if wrong else tell.ATTEMPTS)
+    monkeypatch.setenv(tell.WEBHOOK, wrong or address)
+    with caplog.at_level(logging.WARNING):
+        assert not tell.to_webhook(lake, "run-1", NIGHT)
+    assert len(caplog.records) == 1 and "secret" not in caplog.text and "passwd" not in caplog.text
+    monkeypatch.setenv(tell.WEBHOOK, address)
+    assert tell.to_webhook(lake, "run-2", NIGHT) and posted[-1]["alarms"]
+
+
+def test_a_server_that_speaks_no_http_fails_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nonsense(*_: Any, **__: Any) -> None:
+        raise BadStatusLine("220 smtp.example ready")
+
+    monkeypatch.setenv(tell.WEBHOOK, "http://127.0.0.1:25/")
+    monkeypatch.setattr(tell.time, "sleep", lambda _: None)
+    monkeypatch.setattr(tell.urllib.request, "urlopen", nonsense)
+    assert not tell.to_webhook(lake, "run-1", NIGHT)
 
 
 def test_figures_and_alarms_are_written_for_prometheus(tmp_path: Path) -> None:
