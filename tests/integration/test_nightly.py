@@ -83,7 +83,7 @@ def test_a_use_case_says_how_it_stands(evening: Town, capsys: pytest.CaptureFixt
     outcome = commands.show(evening.work("show"), ["town/speeds"], None)
     found = outcome.results["town/speeds"]
     assert (found.champion, found.candidate, found.last_day) == (1, 1, BEFORE) and "is promoted" in found.why
-    assert [ran.step for ran in found.steps] == ["features", "train", "evaluate", "score"]
+    assert [ran.step for ran in found.steps] == ["features", "train", "evaluate", "score", "monitor"]
     assert {ran.status for ran in found.steps} == {"done"} and found.tested["last_value mae"] > 0
     assert found.alarms == []
     tables.show(outcome, Console(width=200))
