@@ -310,20 +310,18 @@ def monitor(work: Work, targets: list[str], failed: Mapping[str, str] | None = N
 def report(work: Work, targets: list[str], file: str | None = None, use_registry: bool = True) -> Outcome:
     """The morning report of a night as one HTML file, `<lake>/reports/<day>.html` or `file`; read from tables alone.
 
-    `all` are the systems that are in use: those with features. A report of some needs a file of its own.
+    Systems that were never used are only named. A report of some needs a file of its own.
     """
     from nightmill.report import write_report
 
     if len(work.days) != 1:
         raise ConfigError("a report is of one night", where="--day", fix="pass --day D")
-    everything = list(targets) == ["all"]
-    if not everything and file is None:
+    if list(targets) != ["all"] and file is None:
         what = "the report of a night is of all systems; one of some would take its place"
         raise ConfigError(what, where=" ".join(targets), fix="pass all, or another --file")
     (night,) = work.days
-    found = [u for u in work.use_cases(targets) if not everything or work.lake.table("gold", u.name).exists()]
-    data_sets = work.data_sets([u.name for u in found])
-    cases = [(u, work.configuration.inputs(u)) for u in found]
+    cases = [(u, work.configuration.inputs(u)) for u in work.use_cases(targets)]
+    data_sets = work.data_sets([u.name for u, _ in cases])
     registry = work.registry if use_registry else None
     return Outcome({str(night): write_report(work.lake, registry, cases, data_sets, night, file)})
 

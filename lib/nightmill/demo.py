@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from nightmill.clean import Cleaned
 from nightmill.commands import Work
 from nightmill.config import Configuration
 from nightmill.errors import ConfigError
@@ -120,18 +121,17 @@ def _models(nights: list[Night], console: Console) -> list[str]:
 
 def _cleaned(nights: list[Night], simulated: Simulated, console: Console) -> list[str]:
     """Prints what became of the records; returns the refusals by rule and the dirt that was planted."""
-    days: dict[str, dict[date, Any]] = {}
+    found: dict[str, Cleaned] = {}
     for name, item in _results(nights, "clean"):  # a day that late rows reopened counts as it is now
-        days.setdefault(name, {}).update(item.days)
+        found.setdefault(name, Cleaned(name)).days.update(item.days)
     data = headed("data set", "parsed", "accepted", "refused", "duplicates", "planted", title="What it cleaned")
     said = []
-    for name, counted in days.items():
-        refused: Counter[str] = sum((c.refused for c in counted.values()), Counter())
+    for name, cleaned in found.items():
+        total = cleaned.total()
         planted = Counter(simulated.dirt.get(name.removeprefix("data/"), {}))
-        sums = (sum(getattr(c, key) for c in counted.values()) for key in ("parsed", "accepted"))
-        numbers = (*sums, refused.total(), sum(c.duplicates for c in counted.values()), planted.total())
+        numbers = (total.parsed, total.accepted, total.refused.total(), total.duplicates, planted.total())
         data.add_row(name, *(f"{number:,}" for number in numbers))
-        said += [f"{name}, refused by rule: {_listed(refused)}"] if refused else []
+        said += [f"{name}, refused by rule: {_listed(total.refused)}"] if total.refused else []
         said += [f"{name}, planted: {_listed(planted)}"] if planted.total() else []
     console.print(data)
     return said

@@ -284,7 +284,9 @@ class _Run:
             except BaseException:
                 self.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-                cancel_jobs()
+                while not all(one.done() for one in running):
+                    cancel_jobs()  # again and again: a step may have been between two of them
+                    time.sleep(0.2)
                 raise
 
     def _attempt(self, key: Key) -> list[Line]:

@@ -9,9 +9,11 @@ from typing import Any
 
 from nightmill.config import UseCase
 from nightmill.errors import NightmillError
+from nightmill.lake.live import LIVE
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
+from nightmill.monitor.alarms import open_alarms
 
 
 @dataclass
@@ -69,15 +71,11 @@ def standing(lake: Lake, registry: Registry, use_case: UseCase) -> Standing:
     for row in events(lake, "metrics", subject=name):
         if row["step"] == "evaluate" and row["horizon"] is None:
             found.tested[f"{row['of']} {row['metric']}"] = row["value"]
-        if row["of"] == "live" and row["metric"] == "mae" and row["horizon"] is None and not row["slice"]:
+        if row["of"] == LIVE and row["metric"] == "mae" and row["horizon"] is None and not row["slice"]:
             found.live[row["day"]] = row["value"]
-    up: dict[tuple[str, str], str] = {}
-    for row in events(lake, "alarms", subject=name):
-        part = f" ({row['slice']})" if row["slice"] else ""
-        up[row["kind"], row["slice"]] = f"{row['kind']}{part} since {row['since']}: {row['what']}"
-        if row["state"] == "cleared":
-            del up[row["kind"], row["slice"]]
-    found.alarms = list(up.values())
+    for alarm in open_alarms(events(lake, "alarms", subject=name)).values():
+        part = f" ({alarm.figure.slice})" if alarm.figure.slice else ""
+        found.alarms.append(f"{alarm.figure.kind}{part} since {alarm.since}: {alarm.figure.what}")
     return found
 
 

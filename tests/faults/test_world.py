@@ -61,13 +61,19 @@ def test_with_a_java_that_is_too_old_the_command_says_so(town: Town, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("after", "number"),
-    [(1.0, signal.SIGINT), (12.0, signal.SIGINT), (12.0, signal.SIGTERM)],
-    ids=["Ctrl-C while Spark starts", "Ctrl-C while it works", "SIGTERM while it works"],
+    ("words", "after", "number"),
+    [
+        ("land data/town/speeds", 1.0, signal.SIGINT),
+        ("land data/town/speeds", 12.0, signal.SIGTERM),
+        ("nightly town/speeds", 12.0, signal.SIGINT),
+    ],
+    ids=["Ctrl-C while Spark starts", "SIGTERM while it works", "Ctrl-C in the night"],
 )
-def test_a_command_that_is_stopped_ends_quietly_and_spark_with_it(town: Town, after: float, number: int) -> None:
+def test_a_command_that_is_stopped_ends_quietly_and_spark_with_it(
+    town: Town, words: str, after: float, number: int
+) -> None:
     town.history(3)
-    arguments = ["land", "data/town/speeds", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=2))]
+    arguments = [*words.split(), "--from", str(FIRST), "--to", str(FIRST + timedelta(days=2))]
     arguments += ["--conf", str(town.folder / "conf"), "--raw", str(town.raw), "--lake", str(town.lake)]
     command = [sys.executable, "-m", "nightmill", *arguments]
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)

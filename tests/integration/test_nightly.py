@@ -154,3 +154,6 @@ def test_a_system_that_is_not_in_use_is_left_out_and_a_broken_one_stops_no_other
     assert not any("idle" in subject for _, subject in states)
     assert states["land", "data/town/broken"] == "failed" and states["score", "town/broken"] == "skipped"
     assert states["features", "town/speeds"] == "done"
+    page = (town.lake / "reports" / f"{FIRST}.html").read_text()
+    assert "town/broken" in page.split("not in use here")[0]
+    assert "town/idle" in page.split("not in use here")[1]

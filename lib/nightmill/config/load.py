@@ -178,12 +178,7 @@ def _check_columns(use_case: UseCase, inputs: dict[str, DataSet], document: Docu
     columns = sorted({*series.contract.columns, *series.contract.key})
     for name, location in _named_columns(use_case):
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, 1, 0.5)
-            raise ConfigError(
-                f"{use_case.name}: data set {series.name} has no column '{name}'",
-                where=document.place(location),
-                fix=f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(columns)}",
-            )
+            raise _no_column(use_case, series, name, columns, document.place(location))
 
 
 def _check_slices(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
@@ -191,12 +186,13 @@ def _check_slices(use_case: UseCase, inputs: dict[str, DataSet], document: Docum
         name, column = item.split(".")
         columns = inputs[name].contract.kept
         if column not in columns:
-            near = difflib.get_close_matches(column, columns, 1, 0.5)
-            raise ConfigError(
-                f"{use_case.name}: data set {inputs[name].name} has no column '{column}'",
-                where=document.place(["monitor", "by", number]),
-                fix=f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(columns)}",
-            )
+            raise _no_column(use_case, inputs[name], column, columns, document.place(["monitor", "by", number]))
+
+
+def _no_column(use_case: UseCase, data_set: DataSet, name: str, known: Sequence[str], where: str) -> ConfigError:
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    fix = f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(known)}"
+    return ConfigError(f"{use_case.name}: data set {data_set.name} has no column '{name}'", where=where, fix=fix)
 
 
 def _check_holidays(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:

@@ -55,6 +55,18 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def has(self, name: str) -> bool:
+        """Whether a file exists."""
+        if "://" in self.uri:
+            import obstore
+
+            try:
+                obstore.head(self._store(), name)
+            except FileNotFoundError:
+                return False
+            return True
+        return Path(self.uri, name).is_file()
+
     def delete(self, name: str) -> None:
         """Removes a file; one that is not there is fine."""
         if "://" in self.uri:

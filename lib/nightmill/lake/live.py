@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,10 @@ from nightmill.lake.tables import Table
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+LIVE, NAIVE = "live", "live last_value"
+"""What ops.metrics calls the errors of predictions, and those of the value at the origin."""
+BEFORE = 14
+"""Earlier days that tell what is usual."""
 SUMS = ("n", "absolute", "square", "signed", "inside", "with_interval", "naive", "with_naive")
 
 
@@ -67,10 +72,12 @@ class Errors:
         columns = slice(None) if horizon is None else [self.horizons.index(horizon)]
         return Figures(**{name: float(values[rows][:, columns].sum()) for name, values in self.sums.items()})
 
-    def by_entity(self) -> list[Figures]:
-        """The figures of each entity over all horizons."""
-        whole = {name: values.sum(axis=1) for name, values in self.sums.items()}
-        return [Figures(**{name: float(v[i]) for name, v in whole.items()}) for i in range(len(self.entities))]
+    def by_entity(self) -> dict[str, float]:
+        """Mean absolute error over all horizons of each entity whose truth is known."""
+        if not self.entities:
+            return {}
+        count, absolute = (self.sums[name].sum(axis=1).tolist() for name in ("n", "absolute"))
+        return {name: a / n for name, n, a in zip(self.entities, count, absolute, strict=True) if n}
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,12 @@ class Figures:
     def naive_mae(self) -> float:
         """Mean absolute error of the value at the origin."""
         return self.naive / self.with_naive if self.with_naive else float("nan")
+
+
+def usual(errors: Mapping[date, float], day: date) -> float | None:
+    """The median of the errors of the last days before this one; None where there are none."""
+    before = [errors[one] for one in sorted(errors) if one < day][-BEFORE:]
+    return median(before) if before else None
 
 
 def truth(gold: Table, version: int, codes: Codes, since: int, until: int, every: timedelta) -> Truth:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from nightmill.config import DataSet, Time, UseCase
 from nightmill.lake.entities import slices_of
-from nightmill.lake.live import Errors, Figures, day_batches, live_errors
+from nightmill.lake.live import BEFORE, LIVE, NAIVE, Errors, Figures, day_batches, live_errors, usual
 from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake, Table
 from nightmill.metrics import psi
@@ -24,8 +23,6 @@ from nightmill.monitor.levels import level_figures
 
 LEAST = 30
 """Predictions with truth, and values of a histogram, below which nothing is said of a slice."""
-NIGHTS = 14
-"""Earlier nights that tell what is usual."""
 USUAL = 3
 """Earlier nights from which on what is usual at the day's end can be told."""
 WEEK = 7
@@ -33,7 +30,6 @@ WEEK = 7
 
 Slices = Mapping[str, Mapping[str, str]]
 """Column, as in detectors.district -> entity -> value."""
-LIVE, NAIVE = "live", "live last_value"
 
 
 @dataclass
@@ -101,14 +97,15 @@ def _error_figures(
     if not whole:
         return
     last = max(row["day"] for row in whole)
-    usual: dict[str, dict[date, float]] = {}
+    errors: dict[str, dict[date, float]] = {}
     for row in earlier:
-        if row["metric"] == "mae" and row["of"] == LIVE and row["horizon"] is None and row["day"] < last:
-            usual.setdefault(row["slice"] or "", {})[row["day"]] = row["value"]
+        if row["metric"] == "mae" and row["of"] == LIVE and row["horizon"] is None:
+            errors.setdefault(row["slice"] or "", {})[row["day"]] = row["value"]
     for row in (row for row in whole if row["day"] == last):
         if row["metric"] == "mae" and row["of"] == LIVE:
-            before = [value for _, value in sorted(usual.get(row["slice"], {}).items())[-NIGHTS:]]
-            level = median(before) if before else (_tested(lake, use_case) if not row["slice"] else None)
+            level = usual(errors.get(row["slice"], {}), last)
+            if level is None and not row["slice"]:
+                level = _tested(lake, use_case)
             if level:
                 what = f"mean absolute error {row['value']:.3g} on {last}, {level:.3g} is usual"
                 yield Figure(use_case.name, "error", row["slice"], row["value"] / level, use_case.monitor.error, what)
@@ -126,7 +123,7 @@ def _tested(lake: Lake, use_case: UseCase) -> float | None:
 
 def _spread_figure(use_case: UseCase, predictions: Table, deciles: list[float], night: date) -> Iterator[Figure]:
     """Of the night's predictions: their distribution against what is usual."""
-    edges, usual, unlike = _usual(use_case, predictions, deciles, night)
+    edges, shares, unlike = _expected(use_case, predictions, deciles, night)
     if not len(edges):
         return
     counts = np.zeros(len(edges) + 1)
@@ -135,10 +132,10 @@ def _spread_figure(use_case: UseCase, predictions: Table, deciles: list[float], 
         counts += np.bincount(np.searchsorted(edges, value[np.isfinite(value)]), minlength=len(counts))
     if counts.sum() >= LEAST:
         what = f"predictions of {night} are spread unlike {unlike}"
-        yield Figure(use_case.name, "drift", "predictions", psi(usual, counts), use_case.monitor.drift, what)
+        yield Figure(use_case.name, "drift", "predictions", psi(shares, counts), use_case.monitor.drift, what)
 
 
-def _usual(
+def _expected(
     use_case: UseCase, predictions: Table, deciles: list[float], night: date
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     """Edges of the usual distribution of predictions, its shares between them, and its name; no edges if unknown.
@@ -151,7 +148,7 @@ def _usual(
     days = [d for d in sorted(predictions.days_by_partition()) if d < night and _weekend(d) == _weekend(night)]
     if len(days) < USUAL:
         return np.zeros(0), np.ones(1), ""
-    batches = day_batches(predictions, days[-NIGHTS:], ["value"])
+    batches = day_batches(predictions, days[-BEFORE:], ["value"])
     value = np.concatenate([batch["value"].to_numpy(zero_copy_only=False).astype(float) for batch in batches])
     value = value[np.isfinite(value)]
     edges = np.unique(np.quantile(value, np.linspace(0.1, 0.9, 9)))

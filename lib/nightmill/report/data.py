@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -17,6 +16,8 @@ from nightmill.report.told import DataPage, DayCounts, Refusal
 
 BEFORE = 14
 """Days before the night's that are shown."""
+FATES = ("parsed", "accepted", "refused", "duplicate")
+"""In the order of DayCounts."""
 LONGEST = 200
 """Characters of a reason."""
 
@@ -31,7 +32,8 @@ def data_page(lake: Lake, data_set: DataSet, day: date) -> DataPage | None:
     static = data_set.contract.time is None
     shown = [day] if static else [day - timedelta(days=n) for n in range(BEFORE, -1, -1)]
     # all rows of a static table are of one day
-    found = [_of(one, counts.get(max(counts) if static and counts else one, {})) for one in shown]
+    told = [counts.get(max(counts) if static and counts else one, {}) for one in shown]
+    found = [DayCounts(one, *(fates.get(fate, 0) for fate in FATES)) for one, fates in zip(shown, told, strict=True)]
     reasons = _reasons(lake, data_set.name, day)
     refusals = [Refusal(rule, number, reasons.get(rule, "")) for rule, number in sorted(rules.items())]
     landed = [row["at"] for row in events(lake, "lineage", subject=subject, step="land", direction="wrote")]
@@ -56,13 +58,6 @@ def _counted(lake: Lake, subject: str, night: date) -> tuple[dict[date, dict[str
         if row["fate"] == "refused" and row["day"] == night:
             rules[row["rule"]] = rules.get(row["rule"], 0) + row["records"]
     return counts, rules
-
-
-def _of(day: date, fates: Mapping[str, int]) -> DayCounts:
-    parsed, accepted, refused, duplicates = (
-        fates.get(fate, 0) for fate in ("parsed", "accepted", "refused", "duplicate")
-    )
-    return DayCounts(day, parsed, accepted, refused, duplicates)
 
 
 def _reasons(lake: Lake, name: str, day: date) -> dict[str, str]:

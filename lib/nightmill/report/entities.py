@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nightmill.config import UseCase
-from nightmill.lake.live import Codes, Errors, day_batches, live_errors
+from nightmill.lake.live import Codes, day_batches, live_errors
 from nightmill.lake.tables import Lake, Table
 from nightmill.report.told import Alarm, Entities, Status
 
@@ -101,22 +101,13 @@ def past_of(lake: Lake, use_case: UseCase, scored: Mapping[date, int], every: ti
         if enough or (found.day is None and left <= 0):
             break
         left -= rows
-        errors = _by_entity(live_errors(predictions, gold, version, day, every))
+        errors = live_errors(predictions, gold, version, day, every).by_entity()
         if errors and found.day is None:
             found.day, found.last = day, errors
         else:
             for name, error in errors.items():
                 found.before.setdefault(name, []).append(error)
     return found
-
-
-def _by_entity(errors: Errors) -> dict[str, float]:
-    if not errors.entities:
-        return {}
-    count, absolute = (errors.sums[name].sum(axis=1) for name in ("n", "absolute"))
-    return {
-        name: float(a / n) for name, n, a in zip(errors.entities, count.tolist(), absolute.tolist(), strict=True) if n
-    }
 
 
 def entities_of(
@@ -135,7 +126,7 @@ def entities_of(
     """
     names = sorted({*night.names, *past.last}, key=_natural)
     place = {name: number for number, name in enumerate(night.names)}
-    alarmed = _in_slices(alarms, slices) | _beyond(use_case, night, alarms)
+    alarmed = _in_slices(alarms, slices) | _beyond(use_case, night)
     usual = {name: sum(errors) / len(errors) for name, errors in past.before.items()}
     middle = float(np.median(list(past.last.values()))) if past.last else 0.0
 
@@ -173,7 +164,7 @@ def _in_slices(alarms: list[Alarm], slices: Mapping[str, Mapping[str, str]]) -> 
     return found
 
 
-def _beyond(use_case: UseCase, night: Night, alarms: list[Alarm]) -> set[str]:
+def _beyond(use_case: UseCase, night: Night) -> set[str]:
     limits = use_case.monitor
     low = night.lowest < limits.below if limits.below is not None else np.zeros(len(night.names), bool)
     high = night.highest > limits.above if limits.above is not None else np.zeros(len(night.names), bool)
@@ -182,5 +173,4 @@ def _beyond(use_case: UseCase, night: Night, alarms: list[Alarm]) -> set[str]:
 
 def _natural(name: str) -> tuple[int, int, str]:
     """m2 before m10."""
-    digits = "".join(sign for sign in name if sign.isdigit())
-    return (0, int(digits[:18]), name) if digits and name.isdigit() else (1, len(name), name)
+    return (0, int(name), name) if name.isdecimal() else (1, len(name), name)

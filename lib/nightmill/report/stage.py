@@ -63,7 +63,7 @@ def write_report(
 def is_reported(lake: Lake, day: date) -> bool:
     """Whether the report of a day's night has been written to its usual place."""
     folder, name = Folder.of(_path(lake, day), lake.storage_options)
-    return folder.get(name) is not None
+    return folder.has(name)
 
 
 def _path(lake: Lake, day: date) -> str:

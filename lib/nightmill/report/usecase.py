@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from statistics import median
 from typing import Any
 
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA, format_duration
 from nightmill.lake.entities import slices_of
+from nightmill.lake.live import LIVE, NAIVE, usual
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
@@ -22,8 +22,6 @@ from nightmill.report.told import UNKNOWN, Alarm, Live, Part, Ran, UseCasePage
 
 NIGHTS = 30
 """Days of live error that are shown."""
-USUAL = 14
-"""Earlier days that tell what is usual of a slice or horizon."""
 
 
 def in_use(lake: Lake, use_case: UseCase) -> bool:
@@ -113,7 +111,7 @@ def _live(rows: list[dict[str, Any]]) -> list[Live]:
     found: dict[date, dict[str, float]] = {}
     for row in rows:
         if row["horizon"] is None and not row["slice"]:
-            kind = "naive" if row["of"] == "live last_value" else row["metric"]
+            kind = "naive" if row["of"] == NAIVE else row["metric"]
             found.setdefault(row["day"], {})[kind] = row["value"]
     days = [
         Live(day, of["mae"], of.get("naive", UNKNOWN), of.get("coverage", UNKNOWN))
@@ -125,8 +123,8 @@ def _live(rows: list[dict[str, Any]]) -> list[Live]:
 
 def _parts(rows: list[dict[str, Any]], by: str) -> list[Part]:
     """Live error of the last day with truth by slice or horizon, with the median of the days before."""
-    mine = [row for row in rows if row["of"] == "live" and row[by]]
-    last = max((row["day"] for row in mine), default=None)
+    mine = [row for row in rows if row["of"] == LIVE and row[by]]
+    last = max((row["day"] for row in mine), default=date.min)
     errors: dict[Any, dict[date, float]] = {}
     coverage: dict[Any, float] = {}
     for row in mine:
@@ -137,7 +135,8 @@ def _parts(rows: list[dict[str, Any]], by: str) -> list[Part]:
     found = []
     for name, of_day in sorted(errors.items(), key=lambda item: item[0]):
         if last in of_day:
-            before = [value for day, value in sorted(of_day.items()) if day != last][-USUAL:]
-            usual = median(before) if before else UNKNOWN
-            found.append(Part(str(name), of_day[last], usual, coverage.get(name, UNKNOWN)))
+            before = usual(of_day, last)
+            found.append(
+                Part(str(name), of_day[last], UNKNOWN if before is None else before, coverage.get(name, UNKNOWN))
+            )
     return found

@@ -78,9 +78,11 @@ def test_errors_by_entity_and_horizon_are_those_of_plain_python(tmp_path: Path) 
     same(errors.over(horizon=50), plain(lambda e, h: h == 50))
     some = np.array([name in ("e3", "e4") for name in errors.entities])
     same(errors.over(some, 2), plain(lambda e, h: e in ("e3", "e4") and h == 2))
-    per_entity = dict(zip(errors.entities, errors.by_entity(), strict=True))
-    same(per_entity["e5"], plain(lambda e, h: e == "e5"))
-    assert per_entity["new"].n == 0 and math.isnan(per_entity["new"].mae)
+    same(errors.over(np.array([name == "e5" for name in errors.entities])), plain(lambda e, h: e == "e5"))
+    wanted = {name: plain(lambda e, h, name=name: e == name)["mae"] for name in errors.entities if name != "new"}
+    assert "new" in errors.entities and errors.by_entity() == pytest.approx(wanted, rel=1e-4)
+    unknown = errors.over(np.array([name == "new" for name in errors.entities]))
+    assert unknown.n == 0 and math.isnan(unknown.mae)
 
 
 def test_without_predictions_or_truth_there_is_no_error(tmp_path: Path) -> None:
