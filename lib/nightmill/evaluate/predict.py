@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -47,9 +47,7 @@ class Material:
     def reshaped(self, samples: Samples, lookback: int) -> Samples:
         """The same origins seen through a window of another lookback."""
         window = Window(lookback, samples.window.horizon, samples.window.pad)
-        return Samples(
-            samples.run, samples.first, samples.last, samples.seen_from, samples.seen_to, window, samples.group_rows
-        )
+        return replace(samples, window=window)
 
 
 def truths(material: Material, samples: Samples) -> Floats:
@@ -97,7 +95,7 @@ def time_of_day_mean(material: Material, samples: Samples) -> Floats:
     size = (len(material.index.entities), 2, slots)
     total, count = np.zeros(size), np.zeros(size)
     now = material.reshaped(material.parts.train, 1)
-    rows = Samples(now.run, now.first, now.last, now.seen_from, now.seen_to, Window(1, 0), now.group_rows)
+    rows = replace(now, window=Window(1, 0))
     for batch in material.batches(rows, [_any_feature(material)]):
         real = (batch.weight > 0).numpy() & np.isfinite(batch.y[:, 0].numpy())
         cell = (batch.entity.numpy()[real], *_local_slot(batch.ts.numpy()[real], material.zone, slots))

@@ -6,13 +6,17 @@
     plan = Plan(parts.train, batch, seed, world)         # which sample comes when, on which rank
     for batch in Batches(gold, index, plan, rank, features=names).epoch(0): ...
 
-Knows neither Spark nor Ray; torch is imported with `Batches` alone, so that planning stays light.
+Without windows and in the order of the files: `row_batches(gold, names, batch)`.
+
+Knows neither Spark nor Ray; torch is imported with what makes tensors alone, so that planning stays light.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nightmill.handoff.cache import Cache
 from nightmill.handoff.gold import Pinned, PinnedFile, pin
 from nightmill.handoff.index import Index, Runs, Segments, build_index
 from nightmill.handoff.plan import Plan, Step
@@ -21,10 +25,15 @@ from nightmill.handoff.split import Parts, split_samples
 
 if TYPE_CHECKING:
     from nightmill.handoff.batches import Batch, Batches
+    from nightmill.handoff.side import Side
+    from nightmill.handoff.stream import column_batches, row_batches
+
+_LAZY = {"Batch": "batches", "Batches": "batches", "Side": "side", "column_batches": "stream", "row_batches": "stream"}
 
 __all__ = [
     "Batch",
     "Batches",
+    "Cache",
     "Index",
     "Parts",
     "Pinned",
@@ -33,18 +42,19 @@ __all__ = [
     "Runs",
     "Samples",
     "Segments",
+    "Side",
     "Step",
     "Window",
     "build_index",
+    "column_batches",
     "pin",
+    "row_batches",
     "select_samples",
     "split_samples",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Batch", "Batches"):
-        from nightmill.handoff import batches
-
-        return getattr(batches, name)
+    if name in _LAZY:
+        return getattr(import_module(f"nightmill.handoff.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

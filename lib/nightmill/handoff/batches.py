@@ -1,8 +1,8 @@
-"""Batches of tensors: windows as strided views over a rank's matrix, gathered into reused buffers."""
+"""Batches of tensors: windows as strided views over a rank's rows, gathered into reused buffers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nightmill.errors import DataRefused
+from nightmill.handoff.cache import Cache
+from nightmill.handoff.columns import categories, numbers
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index
 from nightmill.handoff.layout import lay_out
-from nightmill.handoff.matrix import Floats, read_matrix
 from nightmill.handoff.plan import Plan, Step
 from nightmill.handoff.prefetch import prefetched
+from nightmill.handoff.rows import Rows, array_fields, hold, sliding
+from nightmill.handoff.side import Side, SideRows
 
 
 class Batch(NamedTuple):
@@ -32,11 +36,29 @@ class Batch(NamedTuple):
     age: Tensor
     """int64 [b], rows of the run up to and including the origin."""
     weight: Tensor
-    """float32 [b], 1 for a sample and 0 for padding, which stands at the end."""
+    """float32 [b], the sample's weight, and 0 for padding, which stands at the end."""
+    codes: Tensor
+    """int32 [b, category] of the origin, 0 for an unknown one."""
+    more: dict[str, Tensor]
+    """By name: an array column's values at the origin [b, size], a side input's window [b, rows, column]."""
+
+    @property
+    def known(self) -> Tensor:
+        """bool [b, lookback, feature]: whether a value is there."""
+        return ~torch.isnan(self.x)
+
+    def map(self, change: Any) -> Batch:
+        """The batch with each tensor changed."""
+        more = {name: change(item) for name, item in self.more.items()}
+        return Batch._make([*(change(item) for item in self[:-1]), more])
 
 
 class Batches:
-    """A rank's share of a plan, in memory as one row-major matrix; reads it once, serves any number of epochs.
+    """A rank's share of a plan as row-major rows; reads it once, serves any number of epochs.
+
+    Beside `features` and `target` a sample may carry a `weight` (a column, not negative), `codes` of categories (column
+    -> vocabulary), `arrays` (columns of images or waveforms), and windows of other inputs (`sides`). Rows beyond
+    `memory` bytes are served from the `cache`.
 
     Raises DataRefused for missing or corrupt files and columns, and for infinite values.
     """
@@ -50,22 +72,41 @@ class Batches:
         *,
         features: Sequence[str],
         target: str | None = "target",
+        weight: str | None = None,
+        codes: Mapping[str, Sequence[str]] | None = None,
+        arrays: Sequence[str] = (),
+        sides: Mapping[str, Side] | None = None,
         device: torch.device | str = "cpu",
         prefetch: int = 2,
+        memory: int | None = None,
+        cache: Cache | None = None,
     ) -> None:
         if prefetch < 1 or not 0 <= rank < plan.world:
             raise ValueError(f"prefetch must be at least 1 and rank below {plan.world}, not {prefetch}, {rank}")
         window = plan.samples.window
         self.plan, self.rank, self.prefetch, self.device = plan, rank, prefetch, torch.device(device)
         self.steps, self.size = plan.steps, plan.size_of(rank)
-        self._window, self._width = window, len(features)
-        self._layout = lay_out(index, plan, rank, window.horizon if target is not None else 0)
-        matrix = read_matrix(gold, index, self._layout, features, target)
-        self.rows_read, self.rows_kept = matrix.rows_read, self._layout.kept
+        self._window, self._width, self._categories = window, len(features), len(codes or {})
+        self._layout = lay_out(index, plan.samples, plan.range_of(rank), window.horizon if target is not None else 0)
+        fields = [numbers("x", features)]
+        fields += [numbers("y", [target], blank=float("nan"))] if target is not None else []
+        fields += [numbers("weight", [weight])] if weight is not None else []
+        fields += [categories("codes", codes)] if codes else []
+        self._arrays = array_fields(gold, arrays)
+        self._rows = hold(gold, index, self._layout, [*fields, *self._arrays], memory, cache)
+        self.rows_read, self.rows_kept = self._rows.rows_read, self._layout.kept
+        if weight is not None:
+            _refuse_weights(self._rows, weight, index)
+        held = plan.range_of(rank)
+        self._sides = {
+            name: SideRows(side, index, plan.samples, held, memory, cache) for name, side in (sides or {}).items()
+        }
         self._ahead = max(window.horizon, 1)
+        self._windows = {field.name: sliding(self._rows.arrays[field.name], 1) for field in self._rows.fields}
         # rows follow one another, so a window is one stretch of lookback * features floats
-        self._windows = _sliding(matrix.features, window.lookback)
-        self._targets = None if matrix.target is None else _sliding(matrix.target[:, None], self._ahead)
+        self._windows["x"] = sliding(self._rows.arrays["x"], window.lookback)
+        if target is not None:
+            self._windows["y"] = sliding(self._rows.arrays["y"], self._ahead)
         self._spare: list[list[_Slot]] = []
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
@@ -99,12 +140,14 @@ class Batches:
         yield from self.plan.rank(self.rank, epoch, start_step)
 
     def _new_slot(self) -> _Slot:
+        more = {field.name: (field.width, torch.from_numpy(np.zeros(0, field.dtype)).dtype) for field in self._arrays}
         shape = self.size, self._window.lookback, self._width
-        return _Slot(shape, self._ahead, self.device)
+        sides = {name: (side.rows, side.width) for name, side in self._sides.items()}
+        return _Slot(shape, self._ahead, self._categories, more, sides, self.device)
 
     def _fill(self, step: Step, slot: _Slot) -> None:
         slot.wait()
-        layout, buffers = self._layout, slot.numpy
+        layout, buffers, host = self._layout, slot.numpy, slot.host
         count = int(np.count_nonzero(step.weight))
         samples = step.samples[:count]
         piece = np.searchsorted(layout.sample, samples, "right") - 1
@@ -112,30 +155,53 @@ class Batches:
         for number, name in enumerate(("row", "entity", "ts", "age")):
             np.add(places[:, number], samples * layout.per_sample[number], out=buffers[name][:count])
             buffers[name][count:] = self._window.lookback - 1 if name == "row" else 0  # the blank rows
-        buffers["weight"][:] = step.weight
-        torch.index_select(self._windows, 0, slot.row.sub_(self._window.lookback - 1), out=slot.flat)
-        if self._targets is not None:
-            first_ahead = self._window.lookback - (0 if self._window.horizon else 1)
-            torch.index_select(self._targets, 0, slot.row.add_(first_ahead), out=slot.host.y)
+        origin = slot.row
+        if "weight" in self._windows:
+            torch.index_select(self._windows["weight"], 0, origin, out=host.weight.view(-1, 1))
+        else:
+            buffers["weight"][:] = step.weight
+        if self._categories:
+            torch.index_select(self._windows["codes"], 0, origin, out=host.codes)
+        for field in self._arrays:
+            torch.index_select(self._windows[field.name], 0, origin, out=host.more[field.name])
+        for name, side in self._sides.items():
+            side.gather(buffers["entity"], buffers["ts"], count, host.more[name])
+        torch.index_select(self._windows["x"], 0, origin - (self._window.lookback - 1), out=slot.flat)
+        if "y" in self._windows:
+            torch.index_select(self._windows["y"], 0, origin + bool(self._window.horizon), out=host.y)
+        self._rows.used(self.size * self._window.lookback)
         slot.send()
 
 
-def _sliding(rows: Floats, length: int) -> Tensor:
-    """Each stretch of `length` rows as one row of a view [rows - length + 1, length * columns]."""
-    count, columns = rows.shape
-    return torch.from_numpy(rows).as_strided((count - length + 1, length * columns), (columns, 1))
+def _refuse_weights(rows: Rows, column: str, index: Index) -> None:
+    weights = rows.arrays["weight"]
+    bad = int((~(weights >= 0)).sum())  # NaN is not at least 0
+    if bad:
+        what = f"{bad} weights in column '{column}' are negative or missing"
+        raise DataRefused(what, where=index.source, fix="a weight says how much a sample counts: 0 or more")
 
 
 class _Slot:
     """Reused buffers of one batch, pinned and copied on a stream of their own where the device is a GPU."""
 
-    def __init__(self, shape: tuple[int, int, int], ahead: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        ahead: int,
+        categories: int,
+        arrays: Mapping[str, tuple[int, torch.dtype]],
+        sides: Mapping[str, tuple[int, int]],
+        device: torch.device,
+    ) -> None:
         self.device, self.cuda, size = device, device.type == "cuda", shape[0]
         pin: dict[str, Any] = {"pin_memory": self.cuda}
         self.flat = torch.empty((size, shape[1] * shape[2]), **pin)
         y = torch.full((size, ahead), float("nan"), **pin)
         entity, ts, age = (torch.zeros(size, dtype=torch.int64, **pin) for _ in range(3))
-        self.host = Batch(self.flat.view(shape), y, entity, ts, age, torch.zeros(size, **pin))
+        codes = torch.zeros((size, categories), dtype=torch.int32, **pin)
+        more = {name: torch.zeros((size, width), dtype=kind, **pin) for name, (width, kind) in arrays.items()}
+        more |= {name: torch.zeros((size, rows, width), **pin) for name, (rows, width) in sides.items()}
+        self.host = Batch(self.flat.view(shape), y, entity, ts, age, torch.zeros(size, **pin), codes, more)
         self.row = torch.zeros(size, dtype=torch.int64)
         names = ("entity", "ts", "age", "weight")
         self.numpy = {name: getattr(self.host, name).numpy() for name in names} | {"row": self.row.numpy()}
@@ -152,7 +218,7 @@ class _Slot:
         """Starts the copy to the device."""
         if self.cuda:
             with torch.cuda.stream(self._stream):
-                self._sent = Batch._make(item.to(self.device, non_blocking=True) for item in self.host)
+                self._sent = self.host.map(lambda item: item.to(self.device, non_blocking=True))
                 self._event.record(self._stream)
 
     def batch(self) -> Batch:
@@ -161,7 +227,7 @@ class _Slot:
             return self.host
         stream = torch.cuda.current_stream(self.device)
         stream.wait_event(self._event)
-        for item in self._sent:
-            item.record_stream(stream)
         sent, self._sent = self._sent, None
+        for item in (*sent[:-1], *sent.more.values()):
+            item.record_stream(stream)
         return sent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import PyFileSystem
 
 from nightmill.errors import DataRefused
+
+PIECE = 131_072
+"""Rows that are decoded at a time: large row groups need no more memory than small ones."""
 
 
 class Storage:
@@ -38,13 +42,41 @@ class Storage:
 
     def read(self, file: pq.ParquetFile, path: str, group: int, columns: Sequence[str]) -> pa.Table:
         """One row group; raises DataRefused for a missing column and for bytes that do not decode."""
+        self._require(file, path, columns)
+        with self.refusing(path):
+            return file.read_row_group(group, columns=list(columns))
+
+    def pieces(
+        self, file: pq.ParquetFile, path: str, group: int, columns: Sequence[str], many: int = PIECE
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(first row, rows) of a row group, `many` at a time; decoded by the calling thread alone."""
+        self._require(file, path, columns)
+        first = 0
+        with self.refusing(path):
+            for rows in file.iter_batches(many, row_groups=[group], columns=list(columns), use_threads=False):
+                yield first, rows
+                first += rows.num_rows
+
+    def finite(self, file: pq.ParquetFile, group: int) -> set[str]:
+        """Columns whose statistics say that a row group has no infinite value of them."""
+        found = set()
+        meta = file.metadata.row_group(group)
+        for number in range(meta.num_columns):
+            column = meta.column(number)
+            stats = column.statistics
+            if stats is not None and stats.has_min_max and column.physical_type in ("FLOAT", "DOUBLE"):
+                if math.isfinite(stats.min) and math.isfinite(stats.max):
+                    found.add(column.path_in_schema)
+            elif column.physical_type in ("INT32", "INT64", "BOOLEAN"):
+                found.add(column.path_in_schema)
+        return found
+
+    def _require(self, file: pq.ParquetFile, path: str, columns: Sequence[str]) -> None:
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
             known = ", ".join(file.schema_arrow.names)
             fix = f"rebuild the table with the features command, or ask for one of: {known}"
             raise DataRefused(f"there is no column '{missing[0]}'", where=self.where(path), fix=fix)
-        with self.refusing(path):
-            return file.read_row_group(group, columns=list(columns))
 
     @contextmanager
     def refusing(self, path: str) -> Iterator[None]:

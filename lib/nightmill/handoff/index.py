@@ -63,8 +63,6 @@ class Index:
     """Step between the rows of a run, µs."""
     rows: int
     """Rows in all."""
-    group_rows: int
-    """Mean rows of a row group."""
     source: str
     """Table and version, for messages."""
 
@@ -113,7 +111,7 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
     rows = int(pieces.length.sum())
     runs = Runs(pieces.entity[begin], first[begin], np.diff(first[begin], append=rows), pieces.ts[begin])
     segments = Segments(first, pieces.length, pieces.file, pieces.group, pieces.row)
-    return Index(entities, runs, segments, every_us, rows, rows // len(found), source)
+    return Index(entities, runs, segments, every_us, rows, source)
 
 
 def _scan_file(storage: Storage, gold: Pinned, number: int, every_us: int) -> list[_Pieces]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nightmill.handoff.index import Index, Ints
-from nightmill.handoff.plan import Plan
+from nightmill.handoff.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,21 @@ class Copies:
     """First row in the matrix."""
     length: Ints
 
+    def take(self, part: slice | NDArray[np.bool_]) -> Copies:
+        """Some of them."""
+        return Copies(self.file[part], self.group[part], self.source[part], self.target[part], self.length[part])
+
+    def within(self, first: int, stop: int) -> Copies:
+        """Of one row group what lies in its rows [first, stop), counted from `first`."""
+        low, high = np.maximum(self.source, first), np.minimum(self.source + self.length, stop)
+        inside = low < high
+        low, high, one = low[inside], high[inside], self.take(inside)
+        return Copies(one.file, one.group, low - first, one.target + low - one.source, high - low)
+
+    def plain(self) -> tuple[list[int], list[int], list[int]]:
+        """Source, target and length of each."""
+        return self.source.tolist(), self.target.tolist(), self.length.tolist()
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -58,6 +74,8 @@ class Layout:
     """[piece, 4]: matrix row of the origin, entity, ts and age as they were if the piece began with sample 0."""
     per_sample: Ints
     """[4]: by how much each of them grows from sample to sample."""
+    repeat: bool
+    """Whether rows before a span repeat its first one; else they are blank."""
 
     @property
     def kept(self) -> int:
@@ -65,11 +83,10 @@ class Layout:
         return int(self.copies.length.sum())
 
 
-def lay_out(index: Index, plan: Plan, rank: int, future: int) -> Layout:
-    """The rows that the rank's samples need, each once per run; `future` rows after an origin are needed too."""
-    samples, lookback = plan.samples, plan.samples.window.lookback
-    stretches = plan.stretches_of(rank)
-    interval, begin, stop = cut(stretches[:, 0], stretches[:, 1], samples.edges)
+def lay_out(index: Index, samples: Samples, held: tuple[int, int], future: int) -> Layout:
+    """The rows that samples [first, stop) need, each once per run; `future` rows after an origin are needed too."""
+    lookback = samples.window.lookback
+    interval, begin, stop = cut(np.array(held[:1]), np.array(held[1:]), samples.edges)
     origin = samples.first[interval] + begin - samples.edges[interval]
     low, high = origin - (lookback - 1), origin + (stop - begin - 1) + future
     new = np.ones(len(begin), bool)
@@ -92,26 +109,34 @@ def lay_out(index: Index, plan: Plan, rank: int, future: int) -> Layout:
         sample=begin,
         at_zero=first - begin[:, None] * per_sample,
         per_sample=per_sample,
+        repeat=samples.window.pad,
     )
 
 
 def _copies(index: Index, start: Ints, stop: Ints, target: Ints) -> Copies:
     segments = index.segments
-    owner, low, high, segment = _cut_with_owner(start, stop, np.append(segments.first, index.rows))
+    owner, low, high, segment = cut_with_owner(start, stop, np.append(segments.first, index.rows))
     file, group = segments.file[segment], segments.group[segment]
     source = segments.row[segment] + low - segments.first[segment]
     order = np.lexsort((source, group, file))
-    arrays = (file, group, source, target[owner] + low - start[owner], high - low)
-    return Copies(*(array[order] for array in arrays))
+    aim = target[owner] + low - start[owner]
+    file, group, source, aim, length = (array[order] for array in (file, group, source, aim, high - low))
+    new = np.ones(len(file), bool)  # stretches that go on where the one before ended are one
+    new[1:] = (np.diff(file) != 0) | (np.diff(group) != 0) | (source[1:] != (source + length)[:-1])
+    new[1:] |= aim[1:] != (aim + length)[:-1]
+    begin = np.flatnonzero(new)
+    length = np.add.reduceat(length, begin) if len(begin) else length
+    return Copies(file[begin], group[begin], source[begin], aim[begin], length)
 
 
 def cut(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, Ints]:
     """Cuts each [start, stop) at the edges that lie in it: cell (edges[cell] <= … < edges[cell + 1]), begin, stop."""
-    _, begin, end, cell = _cut_with_owner(start, stop, edges)
+    _, begin, end, cell = cut_with_owner(start, stop, edges)
     return cell, begin, end
 
 
-def _cut_with_owner(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+def cut_with_owner(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """As `cut`, with the number of the stretch that each piece is of first and its cell last."""
     first = np.searchsorted(edges, start, "right") - 1
     count = np.where(stop > start, np.searchsorted(edges, stop, "left") - first, 0)
     owner = np.repeat(np.arange(len(start)), count)

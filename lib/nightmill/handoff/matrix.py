@@ -1,158 +1,176 @@
-"""Reading: from row groups of columns to one row-major float32 matrix, each needed row once."""
+"""Filling a share's rows: from columns of row groups to row-major arrays, each row once, several files at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nightmill.errors import DataRefused
+from nightmill.handoff.columns import Field, Values
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
-from nightmill.handoff.index import Index
-from nightmill.handoff.layout import Copies, Layout
+from nightmill.handoff.index import Index, Ints
+from nightmill.handoff.layout import Copies, Layout, cut_with_owner
 
-Floats = NDArray[np.float32]
-TILE = 4096  # rows; a tile of some 17 columns stays in the second-level cache while it is transposed
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A rank's rows."""
-
-    features: Floats
-    """[rows, feature], NaN where a value is missing."""
-    target: Floats | None
-    """[rows], NaN where it is unknown or lies after the last row."""
-    rows_read: int
-    """Rows of the row groups that were decoded for it."""
+TILE = 4096
+"""Rows; a tile of some 17 columns stays in the second-level cache while it is transposed."""
+READERS = min(4, os.cpu_count() or 1)
+"""Files that are decoded at the same time."""
+SHORT = 16
+"""Stretches of fewer rows are copied by number, longer ones each by itself."""
+Arrays = Mapping[str, Values]
+"""Field -> [rows, width]."""
 
 
-def read_matrix(gold: Pinned, index: Index, layout: Layout, features: Sequence[str], target: str | None) -> Matrix:
-    """Reads the rows of a layout; while one row group is transposed, one thread decodes the next.
+@dataclass
+class _Found:
+    """What filling one file brought."""
 
-    Raises DataRefused for a missing or corrupt file, a missing or non-numeric column, and infinite values, naming
-    feature, count and an entity.
+    rows: int
+    infinite: dict[str, NDArray[np.int64]]
+    """Field -> infinite values of each of its columns."""
+
+
+def fill(
+    gold: Pinned,
+    index: Index,
+    layout: Layout,
+    fields: Sequence[Field],
+    arrays: Arrays,
+    readers: int = READERS,
+    done: Callable[[], None] = lambda: None,
+) -> int:
+    """Fills all rows of a layout; returns how many rows were decoded for it. `done` is called after each piece.
+
+    Raises DataRefused for a missing or corrupt file, a missing column or one of the wrong type, and infinite values,
+    naming column, count and an entity.
     """
-    matrix = np.empty((layout.rows, len(features)), np.float32)
-    aim = None if target is None else np.empty(layout.rows, np.float32)
-    columns = [*features, *([] if target is None else [target])]
-    infinite, read = np.zeros(len(columns), np.int64), 0
-    for table, copies in _tables(gold, layout.copies, columns):
-        read += table[0].size
-        infinite += _fill(matrix, aim, table, copies)
-    if infinite.any():
-        _refuse_infinite(infinite, columns, Matrix(matrix, aim, read), index, layout)
-    _fill_edges(matrix, aim, layout)
-    return Matrix(matrix, aim, read)
-
-
-def _tables(gold: Pinned, copies: Copies, columns: Sequence[str]) -> Iterator[tuple[list[Floats], Copies]]:
-    """The needed row groups as float32 columns, with what is copied from each; the next is read ahead."""
     storage = Storage(gold.uri, gold.storage_options)
-    turns = np.flatnonzero((np.diff(copies.file, prepend=-1) != 0) | (np.diff(copies.group, prepend=-1) != 0))
-    parts = [slice(int(a), int(b)) for a, b in pairwise([*turns, len(copies.file)])]
-    opened: dict[str, pq.ParquetFile] = {}
-
-    def read(part: slice) -> list[Floats]:
-        path = gold.files[int(copies.file[part.start])].path
-        if path not in opened:
-            opened.clear()
-            opened[path] = storage.open(path)
-        table = storage.read(opened[path], path, int(copies.group[part.start]), columns)
-        return [_floats(table.column(name), name, storage.where(path)) for name in columns]
-
-    with ThreadPoolExecutor(1, thread_name_prefix="nightmill-read") as ahead:
-        following = ahead.submit(read, parts[0]) if parts else None
-        for number, part in enumerate(parts):
-            assert following is not None
-            table = following.result()
-            following = ahead.submit(read, parts[number + 1]) if number + 1 < len(parts) else None
-            yield table, _part(copies, part)
+    turns = np.flatnonzero(np.diff(layout.copies.file, prepend=-1) != 0)
+    parts = [slice(int(a), int(b)) for a, b in pairwise([*turns, len(layout.copies.file)])]
+    with ThreadPoolExecutor(readers, thread_name_prefix="nightmill-read") as pool:
+        found = list(
+            pool.map(lambda part: _fill_file(storage, gold, layout.copies.take(part), fields, arrays, done), parts)
+        )
+    for field in fields:
+        infinite = np.sum([one.infinite[field.name] for one in found], axis=0, initial=0)
+        if np.any(infinite):
+            _refuse_infinite(field, infinite, arrays[field.name], index, layout)
+    _fill_edges(layout, fields, arrays)
+    return sum(one.rows for one in found)
 
 
-def _part(copies: Copies, part: slice) -> Copies:
-    return Copies(copies.file[part], copies.group[part], copies.source[part], copies.target[part], copies.length[part])
+def _fill_file(
+    storage: Storage,
+    gold: Pinned,
+    copies: Copies,
+    fields: Sequence[Field],
+    arrays: Arrays,
+    done: Callable[[], None],
+) -> _Found:
+    path = gold.files[int(copies.file[0])].path
+    where = storage.where(path)
+    coded = [name for field in fields if field.vocabularies for name in field.columns]
+    file = storage.open(path, dictionary=coded)
+    wanted = list(dict.fromkeys(name for field in fields for name in field.columns))
+    found = _Found(0, {field.name: np.zeros(len(field.columns), np.int64) for field in fields})
+    turns = np.flatnonzero(np.diff(copies.group, prepend=-1) != 0)
+    for low, high in pairwise([*turns, len(copies.group)]):
+        of_group = copies.take(slice(int(low), int(high)))
+        group = int(of_group.group[0])
+        finite = storage.finite(file, group)
+        for first, rows in storage.pieces(file, path, group, wanted):
+            inside = of_group.within(first, first + rows.num_rows)
+            found.rows += rows.num_rows
+            for field in fields if len(inside.source) else ():
+                columns, into = field.read(rows, where), arrays[field.name]
+                if field.array or field.width == 1:
+                    for source, target, length in zip(*inside.plain()):
+                        into[target : target + length] = columns[0][source : source + length].reshape(length, -1)
+                else:
+                    _scatter(columns, into, inside)
+                if np.issubdtype(into.dtype, np.floating) and not finite.issuperset(field.columns):
+                    found.infinite[field.name] += _infinite(columns, inside)
+            done()
+    return found
 
 
-def _floats(column: pa.ChunkedArray, name: str, where: str) -> Floats:
-    """A column as float32, nulls as NaN; without copying where it is float32 without nulls already."""
-    kind = column.type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        fix = "features are numbers: rebuild the table with the features command"
-        raise DataRefused(f"column '{name}' is {kind}, not a number", where=where, fix=fix)
-    if kind != pa.float32():
-        column = column.cast(pa.float32(), safe=False)
-    if column.null_count:
-        column = pc.fill_null(column, pa.scalar(float("nan"), pa.float32()))
-    return column.combine_chunks().to_numpy(zero_copy_only=False) if column.num_chunks else np.zeros(0, np.float32)
-
-
-def _fill(matrix: Floats, aim: Floats | None, table: list[Floats], copies: Copies) -> NDArray[np.int64]:
-    """Transposes the copied rows tile by tile; returns how many infinite values each column brought."""
-    count = matrix.shape[1]
-    tile, infinite = np.empty((TILE, count), np.float32), np.zeros(len(table), np.int64)
-    source = _rows(copies.source, copies.length)
-    target = _rows(copies.target, copies.length)
-    if aim is not None:
-        aim[target] = table[count][source]
-        infinite[count] = np.isinf(aim[target]).sum()
-    edges = np.searchsorted(source, np.arange(source[0], source[-1] + TILE + 1, TILE))
-    for low, high in pairwise(edges):
-        if low == high:
+def _scatter(columns: list[Values], into: Values, copies: Copies) -> None:
+    """Copies stretches of columns into a row-major array, tile by tile."""
+    edges = np.arange(0, len(columns[0]) + TILE, TILE)
+    owner, low, high, cell = cut_with_owner(copies.source, copies.source + copies.length, edges)
+    order = np.argsort(cell, kind="stable")
+    target = (copies.target[owner] + low - copies.source[owner])[order]
+    low, high, cell = low[order], high[order], cell[order]
+    tile = np.empty((TILE, len(columns)), into.dtype)
+    turns = np.flatnonzero(np.diff(cell, prepend=-1) != 0)
+    for a, b in pairwise([*turns.tolist(), len(cell)]):
+        begin, stop = int(low[a:b].min()), int(high[a:b].max())
+        whole = b - a == 1  # all of it stays together: no second copy
+        rows = into[target[a] : target[a] + stop - begin] if whole else tile[: stop - begin]
+        for number, column in enumerate(columns):
+            rows[:, number] = column[begin:stop]
+        if whole:
             continue
-        begin, stop, into = source[low], source[high - 1] + 1, target[low]
-        straight = stop - begin == high - low == target[high - 1] + 1 - into
-        rows = matrix[into : into + high - low] if straight else tile[: stop - begin]
-        for number in range(count):
-            rows[:, number] = table[number][begin:stop]
-        if not straight:
-            rows = rows[source[low:high] - begin]
-            matrix[target[low:high]] = rows
-        bad = np.isinf(rows)
-        if bad.any():
-            infinite[:count] += bad.sum(axis=0)
-    return infinite
+        if stop - begin < SHORT * (b - a):
+            length = high[a:b] - low[a:b]
+            into[_rows(target[a:b], length)] = rows[_rows(low[a:b] - begin, length)]
+            continue
+        for source, end, place in zip((low[a:b] - begin).tolist(), (high[a:b] - begin).tolist(), target[a:b].tolist()):
+            into[place : place + end - source] = rows[source:end]
 
 
-def _rows(first: NDArray[Any], length: NDArray[Any]) -> NDArray[Any]:
+def transpose(columns: list[Values], into: Values) -> None:
+    """Writes columns [rows] into the first rows of a row-major array, tile by tile."""
+    for begin in range(0, len(columns[0]), TILE):
+        rows = into[begin : begin + TILE]
+        for number, column in enumerate(columns):
+            part = column[begin : begin + TILE]
+            rows[: len(part), number] = part
+
+
+def _rows(first: Ints, length: Ints) -> Ints:
     """All rows of stretches, one after the other."""
     return np.repeat(first - (np.cumsum(length) - length), length) + np.arange(int(length.sum()))
 
 
-def _fill_edges(matrix: Floats, aim: Floats | None, layout: Layout) -> None:
-    """Rows that no file holds: blank, padding before a life, the unknown future after it."""
+def _infinite(columns: list[Values], copies: Copies) -> NDArray[np.int64]:
+    """How many infinite values each column brings."""
+    used = np.zeros(len(columns[0]), bool)
+    used[_rows(copies.source, copies.length)] = True
+    return np.array([np.isinf(column[used]).sum() for column in columns], np.int64)
+
+
+def _fill_edges(layout: Layout, fields: Sequence[Field], arrays: Arrays) -> None:
+    """Rows that no file holds: blank ones, padding before a life, the unknown future after it."""
     spans = layout.spans
-    matrix[: layout.blank] = 0
-    if aim is not None:
-        aim[: layout.blank] = np.nan
-    for row, before in zip(spans.row[spans.before > 0], spans.before[spans.before > 0], strict=True):
-        matrix[row : row + before] = matrix[row + before]
     stop = spans.row + spans.length
-    for end, after in zip(stop[spans.after > 0], spans.after[spans.after > 0], strict=True):
-        matrix[end - after : end] = 0
-        if aim is not None:
-            aim[end - after : end] = np.nan
+    for field in fields:
+        into = arrays[field.name]
+        into[: layout.blank] = field.blank
+        for row, before in _longer(spans.row, spans.before):
+            into[row : row + before] = into[row + before] if layout.repeat else field.blank
+        for end, after in _longer(stop, spans.after):
+            into[end - after : end] = field.blank
 
 
-def _refuse_infinite(
-    infinite: NDArray[np.int64], columns: Sequence[str], matrix: Matrix, index: Index, layout: Layout
-) -> None:
+def _longer(row: Ints, length: Ints) -> Iterator[tuple[int, int]]:
+    return zip(row[length > 0].tolist(), length[length > 0].tolist(), strict=True)
+
+
+def _refuse_infinite(field: Field, infinite: NDArray[np.int64], values: Values, index: Index, layout: Layout) -> None:
     number = int(np.flatnonzero(infinite)[0])
-    width = matrix.features.shape[1]
-    values = matrix.features[:, number] if number < width or matrix.target is None else matrix.target
+    rows = values if field.array else values[:, number : number + 1]
     target = _rows(layout.copies.target, layout.copies.length)
-    row = int(target[np.isinf(values[target])].min())
+    row = int(target[np.isinf(rows[target]).any(axis=1)].min())
     span = int(np.searchsorted(layout.spans.row, row, "right")) - 1
     entity = index.entities[index.runs.entity[layout.spans.run[span]]]
-    what = f"column '{columns[number]}' is infinite in {infinite[number]} rows, as of entity '{entity}'"
+    what = f"column '{field.columns[number]}' is infinite in {infinite[number]} rows, as of entity '{entity}'"
     fix = "silver and features must be finite: give the column a range in the data set, or fix the feature"
     raise DataRefused(what, where=index.source, fix=fix)

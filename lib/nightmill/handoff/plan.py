@@ -1,19 +1,22 @@
 """Which sample comes when, on which rank: a pure function of samples, batch, seed, epoch and world size.
 
-    blocks      [ 7 ][ 2 ][ 9 ][ 0 ] …        stretches of the logical order, permuted once by the seed
-    lanes       |  0  |  1  |  2  | …         that order cut into 64 lanes; each epoch permutes inside each lane
-    batch s     a slice of every lane         64 lanes, always: so the batch is the same for any world size
-    rank r      lanes r, r + world, …         so a rank reads about its share of the rows, the same in every epoch
+    samples     |...........................................|   in their own order: by entity and time, or as files lie
+    lanes       |  0  |  1  |  2  | …                  | 63 |   cut into 64 stretches of the same length
+    batch s     a slice of every lane                           so a batch holds samples from everywhere
+    rank r      a stretch of neighbouring lanes                 so a rank reads one stretch of the table
+    epoch e     blocks of a lane permuted, then samples within a few blocks: what is at work fits into memory
 
-Lane l holds floor((N + l) / 64) samples and has given floor((s B + l) / 64) of them before step s. By Hermite's
-identity, sum over l of floor((m + l) / 64) = m, every batch holds exactly B samples and the last one the rest.
-(Elastic determinism after MosaicML Streaming, with lanes in place of its canonical nodes.)
+Lane l holds floor((N + p(l)) / 64) samples and has given floor((s B + p(l)) / 64) of them before step s, where p is a
+permutation of 0 … 63. By Hermite's identity, sum over l of floor((m + l) / 64) = m, every batch holds exactly B samples
+and the last one the rest; p spreads the lanes that give one more. Neither lanes nor orders know the world size.
+(Elastic determinism and the order within an epoch after MosaicML Streaming: its canonical nodes and `py1br`.)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
 from math import gcd
 from typing import Any, NamedTuple
@@ -25,7 +28,12 @@ from nightmill.errors import ConfigError
 from nightmill.handoff.index import Ints
 from nightmill.handoff.samples import Samples
 
-BLOCKS_PER_LANE = 4
+MIXED = 2**19
+"""Samples, over all lanes, among which those of the next batches are drawn; smaller tables are mixed whole."""
+BLOCKS = 8
+"""Blocks of a lane that are mixed with each other."""
+_ORDER = 2
+"""Raised when the same plan comes to mean another order."""
 
 
 class Step(NamedTuple):
@@ -40,12 +48,21 @@ class Step(NamedTuple):
 class Plan:
     """The order of samples over steps and ranks; every sample exactly once per epoch, equal steps on all ranks.
 
-    `batch` samples per step over all ranks. With shuffle=False samples come in logical order, each of `world`
-    ranks reading one stretch of them: for evaluation and scoring. Raises ConfigError for a world larger than the lanes.
+    `batch` samples per step over all ranks; the samples of rank 0, 1, … in this order are the same for every world.
+    With shuffle=False samples come in their own order, each of `world` ranks reading one stretch of them: for
+    evaluation and scoring. Raises ConfigError for a world larger than the lanes.
     """
 
     def __init__(
-        self, samples: Samples, batch: int, seed: int, world: int = 1, lanes: int = 64, shuffle: bool = True
+        self,
+        samples: Samples,
+        batch: int,
+        seed: int,
+        world: int = 1,
+        *,
+        shuffle: bool = True,
+        lanes: int = 64,
+        mixed: int = MIXED,
     ) -> None:
         if batch < 1 or world < 1:
             raise ValueError(f"batch and world must be at least 1, not {batch}, {world}")
@@ -54,10 +71,11 @@ class Plan:
             raise ConfigError(f"{world} workers are more than the {lanes} lanes of the plan", where="workers", fix=fix)
         self.samples, self.batch, self.seed, self.world, self.shuffle = samples, batch, seed, world, shuffle
         self.lanes = lanes if shuffle else world
+        self.mixed = max(self.lanes * BLOCKS, mixed)
         self.count = samples.count
         self.steps = -(-self.count // batch)
-        self._blocks = self._permuted_blocks()
-        self._lane_edges = np.concatenate([[0], np.cumsum((self.count + np.arange(self.lanes)) // self.lanes)])
+        self._late = _spread(self.lanes)
+        self._edges = np.concatenate([[0], np.cumsum((self.count + self._late) // self.lanes)])
 
     @property
     def hash(self) -> str:
@@ -67,70 +85,90 @@ class Plan:
         for array in (samples.run, samples.first, samples.last, samples.seen_from, samples.seen_to):
             digest.update(np.ascontiguousarray(array, "<i8").tobytes())
         window = samples.window
-        parts = [window.lookback, window.horizon, window.pad, self.batch, self.seed, self.lanes, len(self._blocks)]
+        parts = [_ORDER, window.lookback, window.horizon, window.pad, self.batch, self.seed, self.lanes, self.mixed]
         digest.update(json.dumps([*parts, self.shuffle]).encode())
         return digest.hexdigest()[:16]
 
     def lanes_of(self, rank: int) -> range:
         """Numbers of the rank's lanes."""
-        return range(rank, self.lanes, self.world)
+        return range(rank * self.lanes // self.world, (rank + 1) * self.lanes // self.world)
 
     def size_of(self, rank: int) -> int:
         """Samples and padding of the rank in every step."""
-        lanes = np.array(self.lanes_of(rank))
+        late = self._late[list(self.lanes_of(rank))]
         period = np.arange(min(self.steps, self.lanes // gcd(self.batch, self.lanes)) + 1)[:, None]
-        given = (period * self.batch + lanes) // self.lanes
+        given = (period * self.batch + late) // self.lanes
         return int(np.diff(given, axis=0).sum(axis=1).max(initial=0))
 
-    def stretches_of(self, rank: int) -> Ints:
-        """The rank's samples as [first, stop) sample numbers [n, 2], ascending, in every epoch the same."""
-        parts = [self._lane_stretches(lane) for lane in self.lanes_of(rank)]
-        every = np.concatenate([*parts, np.zeros((0, 2), np.int64)])
-        every = every[np.argsort(every[:, 0], kind="stable")]
-        begin = np.ones(len(every), bool)
-        begin[1:] = every[1:, 0] != every[:-1, 1]
-        return np.stack([every[begin, 0], every[np.append(begin[1:], True)[: len(every)], 1]], axis=1)
+    def range_of(self, rank: int) -> tuple[int, int]:
+        """The rank's samples, [first, stop), in every epoch the same."""
+        lanes = self.lanes_of(rank)
+        return int(self._edges[lanes.start]), int(self._edges[lanes.stop])
 
     def rank(self, rank: int, epoch: int, start_step: int = 0) -> Iterator[Step]:
         """The rank's steps of an epoch, from `start_step` on."""
-        lanes = self.lanes_of(rank)
-        orders = [self._lane_order(lane, epoch) for lane in lanes]
-        lengths, numbers, size = np.array([len(order) for order in orders]), np.array(lanes), self.size_of(rank)
-        for step in range(start_step, self.steps):
-            low = np.minimum((step * self.batch + numbers) // self.lanes, lengths)
-            high = np.minimum(((step + 1) * self.batch + numbers) // self.lanes, lengths)
+        lanes = list(self.lanes_of(rank))
+        orders, late, length = (
+            [self._lane(lane, epoch) for lane in lanes],
+            self._late[lanes],
+            np.diff(self._edges)[lanes],
+        )
+        size = self.size_of(rank)
+        given = np.minimum((start_step * self.batch + late) // self.lanes, length)
+        for step in range(start_step + 1, self.steps + 1):
+            before, given = given, np.minimum((step * self.batch + late) // self.lanes, length)
             samples, weight = np.full(size, -1, np.int64), np.zeros(size, np.float32)
-            found = np.concatenate([order[a:b] for order, a, b in zip(orders, low, high, strict=True)])
-            samples[: len(found)], weight[: len(found)] = found, 1
+            at = 0
+            for order, low, high in zip(orders, before.tolist(), given.tolist(), strict=True):
+                at = order.copy(low, high, samples, at)
+            weight[:at] = 1
             yield Step(samples, weight)
 
-    def _permuted_blocks(self) -> Ints:
-        """[first, stop) sample numbers of the blocks in the order in which lanes are cut from them."""
+    def _lane(self, lane: int, epoch: int) -> _Lane:
+        first, stop = int(self._edges[lane]), int(self._edges[lane + 1])
         if not self.shuffle:
-            return np.array([[0, self.count]], np.int64)
-        size = max(1, min(self.samples.group_rows, -(-self.count // (self.lanes * BLOCKS_PER_LANE))))
-        first = np.arange(0, self.count, size, dtype=np.int64)
-        blocks = np.stack([first, np.minimum(first + size, self.count)], axis=1)
-        return blocks[_generator(self.seed, "blocks").permutation(len(blocks))]
-
-    def _lane_stretches(self, lane: int) -> Ints:
-        """The parts of blocks that the lane holds, as [first, stop) [n, 2]."""
-        low, high = self._lane_edges[lane], self._lane_edges[lane + 1]
-        length = self._blocks[:, 1] - self._blocks[:, 0]
-        stop = np.cumsum(length)
-        start = stop - length
-        touched = slice(int(np.searchsorted(stop, low, "right")), int(np.searchsorted(start, high, "left")))
-        shift = self._blocks[touched, 0] - start[touched]
-        ends = [np.maximum(start[touched], low) + shift, np.minimum(stop[touched], high) + shift]
-        return np.stack(ends, axis=1)
-
-    def _lane_order(self, lane: int, epoch: int) -> NDArray[Any]:
-        small = np.int32 if self.count < 2**31 else np.int64
-        held = [np.arange(a, b, dtype=small) for a, b in self._lane_stretches(lane)]
-        order = np.concatenate([*held, np.zeros(0, small)])
-        return _generator(self.seed, "epoch", epoch, lane).permutation(order) if self.shuffle else order
+            return _Lane(first, stop, self.mixed // self.lanes, None)
+        return _Lane(first, stop, self.mixed // self.lanes, (self.seed, epoch, lane))
 
 
-def _generator(seed: int, what: str, *numbers: int) -> np.random.Generator:
-    spawn_key = (int(what == "epoch"), *numbers)
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed % 2**64, spawn_key=spawn_key)))
+class _Lane:
+    """The order of a lane's samples in one epoch; held are only those that are mixed with each other now."""
+
+    def __init__(self, first: int, stop: int, span: int, key: tuple[int, int, int] | None) -> None:
+        self.key, self.size = key, max(1, span if key is None else span // BLOCKS)
+        begins = np.arange(first, stop, self.size, dtype=np.int64)
+        if key is not None:
+            begins = _generator(*key).permutation(begins)
+        self.stop, self.begins = stop, begins
+        lengths = np.minimum(begins + self.size, stop) - begins
+        many = max(1, span // self.size)
+        self.parts = [slice(at, at + many) for at in range(0, len(begins), many)]
+        self.edges = [0, *np.cumsum([int(lengths[part].sum()) for part in self.parts]).tolist()]
+        self.now, self.order = -1, np.zeros(0, np.int64)
+
+    def copy(self, low: int, high: int, into: Ints, at: int) -> int:
+        """Copies the samples that come at places [low, high) to `into[at:]`; returns the place behind them."""
+        while low < high:
+            part = bisect_right(self.edges, low) - 1
+            if part != self.now:
+                self.now, self.order = part, self._mixed(part)
+            until, begin = min(high, self.edges[part + 1]), self.edges[part]
+            into[at : at + until - low] = self.order[low - begin : until - begin]
+            at, low = at + until - low, until
+        return at
+
+    def _mixed(self, part: int) -> Ints:
+        begins = self.begins[self.parts[part]]
+        order = (begins[:, None] + np.arange(self.size)).ravel()
+        ends = np.repeat(np.minimum(begins + self.size, self.stop), self.size)
+        order = order[order < ends]
+        return order if self.key is None else _generator(*self.key, part).permutation(order)
+
+
+def _spread(count: int) -> Ints:
+    """A permutation of 0 … count - 1 whose neighbours are far apart."""
+    return np.argsort(np.argsort(np.arange(count) * 0.6180339887498949 % 1, kind="stable"), kind="stable")
+
+
+def _generator(seed: int, *numbers: Any) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed % 2**64, spawn_key=numbers)))

@@ -1,15 +1,18 @@
-"""A thread that fills reused slots ahead of their consumer."""
+"""Threads that work ahead of their consumer."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from queue import SimpleQueue
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from queue import Full, Queue, SimpleQueue
 from typing import TypeVar
 
 Work = TypeVar("Work")
 Slot = TypeVar("Slot")
+Item = TypeVar("Item")
 
 
 def prefetched(
@@ -52,3 +55,56 @@ def prefetched(
         stopped.set()
         free.put(None)
         thread.join()
+
+
+def side_by_side(
+    tasks: Iterable[Work], work: Callable[[Work], Iterable[Item]], threads: int, held: int
+) -> Generator[Item]:
+    """Yields what each task gives, in the order of the tasks, while `threads` of them are worked on.
+
+    A task that is not yet asked for waits once `held` of its items do. An exception in a thread is raised here in its
+    turn. Closing the iterator ends the threads before it returns.
+    """
+    stopped = threading.Event()
+
+    def put(into: Queue[tuple[Item] | BaseException | None], item: tuple[Item] | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                into.put(item, timeout=0.1)
+            except Full:
+                continue
+            return True
+        return False
+
+    def run(task: Work, into: Queue[tuple[Item] | BaseException | None]) -> None:
+        try:
+            for item in work(task):
+                if not put(into, (item,)):
+                    return
+            put(into, None)
+        except BaseException as error:
+            put(into, error)
+
+    left = iter(tasks)
+    waiting: deque[Queue[tuple[Item] | BaseException | None]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="nightmill-read") as pool:
+
+        def begin(many: int) -> None:
+            for task in islice(left, many):
+                waiting.append(Queue(held))
+                pool.submit(run, task, waiting[-1])
+
+        try:
+            begin(threads + 1)
+            while waiting:
+                found = waiting[0].get()
+                if isinstance(found, tuple):
+                    yield found[0]
+                    continue
+                if found is not None:
+                    raise found
+                waiting.popleft()
+                begin(1)
+        finally:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)

@@ -46,8 +46,6 @@ class Samples:
     """Last logical row that targets may be taken from; what lies after is unknown."""
     window: Window
     """Lookback and horizon."""
-    group_rows: int
-    """Mean rows of a row group of the table."""
 
     @property
     def count(self) -> int:
@@ -95,7 +93,7 @@ def select_samples(
     if entities is not None:
         wanted = set(entities)
         keep &= np.array([name in wanted for name in index.entities], bool)[runs.entity]
-    everything = Samples(np.arange(len(runs.ts)), first, last, seen_from, seen_to, window, index.group_rows)
+    everything = Samples(np.arange(len(runs.ts)), first, last, seen_from, seen_to, window)
     chosen = everything.take(keep)
     if last_only and len(chosen.run):
         entity = runs.entity[chosen.run]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,20 @@ def table_of(rows: list[Row]) -> pa.Table:
     return pa.table(columns | values)
 
 
+def write_gold(folder: Path, *files: list[Row], rows_per_group: int | None = None, **options: Any) -> str:
+    """Writes each list of rows as one file of a Delta table; returns its path."""
+    uri = str(folder / "gold")
+    if rows_per_group:
+        options["writer_properties"] = WriterProperties(max_row_group_size=rows_per_group)
+    for rows in files:
+        write_deltalake(uri, table_of(rows), mode="append", **options)
+    return uri
+
+
 @pytest.fixture
 def gold(tmp_path: Path) -> Callable[..., str]:
-    """Writes each list of rows as one file of a Delta table; returns its path."""
-
-    def write(*files: list[Row], rows_per_group: int | None = None, **options: Any) -> str:
-        uri = str(tmp_path / "gold")
-        if rows_per_group:
-            options["writer_properties"] = WriterProperties(max_row_group_size=rows_per_group)
-        for rows in files:
-            write_deltalake(uri, table_of(rows), mode="append", **options)
-        return uri
-
-    return write
+    """`write_gold` into the test's folder."""
+    return partial(write_gold, tmp_path)
 
 
 def series(entity: str, steps: range, base: float = 0.0) -> list[Row]:
@@ -57,7 +59,7 @@ def series(entity: str, steps: range, base: float = 0.0) -> list[Row]:
     return [(entity, step, base + step, -(base + step)) for step in steps]
 
 
-def make_index(*runs: tuple[str, int, int], group_rows: int = 1000) -> Index:
+def make_index(*runs: tuple[str, int, int]) -> Index:
     """An index of runs (entity, first step, length), given in logical order."""
     names = sorted({name for name, _, _ in runs})
     length = np.array([n for _, _, n in runs], np.int64)
@@ -65,6 +67,4 @@ def make_index(*runs: tuple[str, int, int], group_rows: int = 1000) -> Index:
     entity = np.array([names.index(name) for name, _, _ in runs], np.int64)
     zeros = np.zeros_like(first)
     table = Runs(entity, first, length, np.array([step * STEP for _, step, _ in runs], np.int64))
-    return Index(
-        names, table, Segments(first, length, zeros, zeros, first), STEP, int(length.sum()), group_rows, "test"
-    )
+    return Index(names, table, Segments(first, length, zeros, zeros, first), STEP, int(length.sum()), "test")

@@ -10,7 +10,7 @@ import torch
 from deltalake import DeltaTable, write_deltalake
 
 from nightmill.errors import DataRefused
-from nightmill.handoff import Batch, Batches, Plan, Window, build_index, pin, select_samples
+from nightmill.handoff import Batch, Batches, Cache, Plan, Window, build_index, pin, select_samples
 
 from .conftest import EVERY, STEP, series, table_of
 
@@ -28,18 +28,23 @@ def batches_of(
 
 def collected(batches: Batches, epoch: int = 0, start: int = 0) -> list[Batch]:
     """Batches as lists that stay when the buffers are reused."""
-    return [Batch(*(item.clone() for item in batch)) for batch in batches.epoch(epoch, start)]
+    return [batch.map(torch.Tensor.clone) for batch in batches.epoch(epoch, start)]
+
+
+def tensors(batch: Batch) -> list[torch.Tensor]:
+    return [*batch[:-1], *batch.more.values()]
 
 
 def equal(left: list[Batch], right: list[Batch]) -> bool:
-    pairs = zip([t for b in left for t in b], [t for b in right for t in b], strict=True)
+    pairs = zip([t for b in left for t in tensors(b)], [t for b in right for t in tensors(b)], strict=True)
     return all(torch.equal(torch.nan_to_num(a, nan=-9e9), torch.nan_to_num(b, nan=-9e9)) for a, b in pairs)
 
 
 def real(batches: list[Batch]) -> Batch:
     """All samples of some batches, without padding."""
-    whole = Batch(*(torch.cat(items) for items in zip(*batches, strict=True)))
-    return Batch(*(item[whole.weight > 0] for item in whole))
+    more = {name: torch.cat([batch.more[name] for batch in batches]) for name in batches[0].more}
+    whole = Batch(*(torch.cat(items) for items in zip(*(batch[:-1] for batch in batches), strict=True)), more)
+    return whole.map(lambda item: item[whole.weight > 0])
 
 
 def test_a_batch_holds_windows_targets_entities_times_ages_and_weights(gold):
@@ -283,3 +288,75 @@ def test_random_access_equals_a_plain_reading(gold):
         e, s = int(whole.entity[sample]), int(whole.ts[sample]) // STEP
         assert whole.x[sample, :, 0].tolist() == x[e, s - 6 : s + 1].tolist()
         assert whole.y[sample].tolist() == y[e, s + 1 : s + 4].tolist()
+
+
+def columned(tmp_path: Path, **columns) -> str:
+    """A gold table of 40 rows of entity a with further columns."""
+    table = table_of(series("a", range(40)))
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    write_deltalake(str(tmp_path / "gold"), table)
+    return str(tmp_path / "gold")
+
+
+def test_samples_carry_the_weight_of_their_origin_and_padding_none(tmp_path):
+    uri = columned(tmp_path, w=pa.array(np.arange(40, dtype=np.float32)))
+    batches = collected(batches_of(uri, Window(3, 1), batch=25, weight="w"))
+    assert batches[0].weight.tolist() == [float(n) for n in range(2, 27)]
+    assert batches[1].weight.tolist() == [float(n) for n in range(27, 39)] + [0.0] * 13
+
+
+@pytest.mark.parametrize("bad", [-1.0, None, float("nan")])
+def test_weights_that_are_none_are_refused(tmp_path, bad):
+    uri = columned(tmp_path, w=pa.array([1.0] * 39 + [bad]))
+    with pytest.raises(DataRefused, match="1 weights in column 'w' are negative or missing"):
+        batches_of(uri, Window(1, 0), weight="w")
+
+
+def test_categories_and_arrays_are_those_of_the_origin(tmp_path):
+    kinds = pa.array(["red", "green", None, "new"] * 10)
+    images = pa.array([bytes([n, n + 1]) for n in range(40)], pa.binary())
+    waves = pa.array([[n / 2, -n / 2, 0] for n in range(40)], pa.list_(pa.float32()))
+    uri = columned(tmp_path, kind=kinds, image=images, wave=waves)
+    options = {"codes": {"kind": ["green", "red"]}, "arrays": ["image", "wave"]}
+    for shuffle in (False, True):
+        batch = real(collected(batches_of(uri, Window(2, 0), batch=8, shuffle=shuffle, **options)))
+        origin = batch.x[:, -1, 0].long()
+        assert batch.codes[:, 0].tolist() == [[2, 1, 0, 0][n % 4] for n in origin.tolist()]
+        assert batch.more["image"].dtype == torch.uint8 and batch.more["wave"].dtype == torch.float32
+        assert batch.more["image"].tolist() == [[n, n + 1] for n in origin.tolist()]
+        assert batch.more["wave"].tolist() == [[n / 2, -n / 2, 0] for n in origin.tolist()]
+
+
+def test_what_is_known_is_told_apart_from_what_is_missing(gold):
+    (batch,) = batches_of(gold([("a", 0, 1.0, 5.0), ("a", 1, None, 0.0)]), Window(1, 0), batch=2).epoch(0)
+    assert batch.known.tolist() == [[[True, True]], [[False, False]]]
+
+
+def test_rows_beyond_the_memory_budget_come_from_the_cache_and_are_the_same(gold, tmp_path):
+    uri = gold(*[series("a", range(d * 100, d * 100 + 100)) for d in range(3)], rows_per_group=64)
+    plain, options = Window(5, 2), {"batch": 16, "shuffle": True}
+    cache = Cache(str(tmp_path / "cache"), 2**30)
+    alone = batches_of(uri, plain, **options)
+    cached = batches_of(uri, plain, memory=100, cache=cache, **options)
+    again = batches_of(uri, plain, memory=100, cache=cache, **options)
+    roomy = batches_of(uri, plain, memory=2**20, cache=cache, **options)
+    assert (cached.rows_read, again.rows_read, roomy.rows_read) == (300, 0, 300)
+    for epoch in (0, 1):
+        expected = collected(alone, epoch)
+        assert all(equal(collected(other, epoch), expected) for other in (cached, again, roomy))
+    assert len(list((tmp_path / "cache").glob("*.arrow"))) == 1
+
+
+def test_the_cache_tells_features_splits_and_versions_apart(gold, tmp_path):
+    uri = gold(series("a", range(50)))
+    cache = Cache(str(tmp_path / "cache"), 2**30)
+
+    def first(**options) -> list[Batch]:
+        return collected(batches_of(uri, Window(2, 0), batch=8, memory=1, cache=cache, **options))
+
+    for options in ({}, {"features": ["x2"]}, {"target": None}, {"world": 2}, {"world": 2, "rank": 1}):
+        assert equal(first(**options), collected(batches_of(uri, Window(2, 0), batch=8, **options)))
+    gold(series("a", range(50, 60)))
+    assert equal(first(), collected(batches_of(uri, Window(2, 0), batch=8)))
+    assert len(list((tmp_path / "cache").glob("*.arrow"))) == 6

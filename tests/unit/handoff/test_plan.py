@@ -15,13 +15,13 @@ from .conftest import make_index, unhurried
 WORLDS = (1, 2, 4, 7)
 
 
-def samples_of(lengths: list[int], lookback: int = 1, horizon: int = 0, group_rows: int = 1000) -> Samples:
-    index = make_index(*[(f"e{i:03}", 0, n) for i, n in enumerate(lengths)], group_rows=group_rows)
+def samples_of(lengths: list[int], lookback: int = 1, horizon: int = 0) -> Samples:
+    index = make_index(*[(f"e{i:03}", 0, n) for i, n in enumerate(lengths)])
     return select_samples(index, Window(lookback, horizon))
 
 
 def global_batches(plan: Plan, epoch: int, start: int = 0) -> list[list[int]]:
-    """The samples of each step over all ranks, ordered; checks what must hold for each rank's step."""
+    """The samples of each step over all ranks, in their order; checks what must hold for each rank's step."""
     batches = None
     for rank in range(plan.world):
         mine = []
@@ -32,24 +32,26 @@ def global_batches(plan: Plan, epoch: int, start: int = 0) -> list[list[int]]:
             assert (np.diff(real.astype(int)) <= 0).all()  # padding stands at the end
             mine.append(step.samples[real].tolist())
         batches = mine if batches is None else [a + b for a, b in zip(batches, mine, strict=True)]
-    return [sorted(batch) for batch in batches or []]
+    return batches or []
 
 
 tables = st.tuples(
     st.lists(st.integers(0, 60).map(lambda n: n + 1), min_size=1, max_size=12),  # rows of each run
     st.integers(1, 5),  # lookback
     st.integers(0, 3),  # horizon
-    st.integers(1, 40),  # rows of a row group
 )
 
 
 @unhurried
-@given(tables, st.integers(1, 200), st.integers(0, 5), st.integers(0, 3), st.sampled_from([64, 64, 16, 7]))
-def test_every_sample_once_equal_steps_and_the_same_batches_for_every_world(table, batch, seed, epoch, lanes):
+@given(
+    tables, st.integers(1, 200), st.integers(0, 5), st.integers(0, 3), st.sampled_from([64, 64, 16, 7]),
+    st.sampled_from([1, 100, 2**19]),
+)  # fmt: skip
+def test_every_sample_once_equal_steps_and_the_same_order_for_every_world(table, batch, seed, epoch, lanes, mixed):
     samples = samples_of(*table)
     expected, count = None, samples.count
     for world in WORLDS:
-        plan = Plan(samples, batch, seed, world, lanes)
+        plan = Plan(samples, batch, seed, world, lanes=lanes, mixed=mixed)
         batches = global_batches(plan, epoch)
         assert len(batches) == plan.steps == -(-count // batch)
         assert sorted(chain.from_iterable(batches)) == list(range(count))
@@ -72,8 +74,7 @@ def test_an_epoch_resumes_at_any_step_with_any_world(table, batch, seed, world, 
 def test_a_rank_keeps_its_samples_over_all_epochs(table, batch, world):
     plan = Plan(samples_of(*table), batch, 3, world)
     for rank in range(world):
-        held = [k for a, b in plan.stretches_of(rank) for k in range(a, b)]
-        assert held == sorted(set(held))
+        held = list(range(*plan.range_of(rank)))
         for epoch in (0, 1):
             steps = [step.samples[step.weight > 0] for step in plan.rank(rank, epoch)]
             assert sorted(np.concatenate([*steps, np.zeros(0, int)])) == held
@@ -104,9 +105,21 @@ def test_a_batch_mixes_samples_from_everywhere():
     assert min(spread) > 20  # 80 of each eighth on average
 
 
+def test_a_large_table_is_mixed_block_by_block():
+    samples = samples_of([100_000])
+    plan = Plan(samples, 1000, 0, lanes=4, mixed=4 * 1024)
+    order = np.concatenate([step.samples for step in plan.rank(0, 0)])
+    assert sorted(order[order >= 0].tolist()) == list(range(100_000))
+    lane = order[order < plan._edges[1]]
+    blocks = lane // 128
+    assert len(np.unique(blocks[:1024])) <= 9, "at any time a few blocks of a lane are at work"
+    assert np.abs(np.diff(blocks[::1024])).mean() > 20, "and they lie all over it"
+    assert not np.array_equal(lane, np.sort(lane))
+
+
 def test_neighbouring_ranks_read_about_the_same_number_of_rows():
     plan = Plan(samples_of([5000, 1, 3, 20_000, 17]), 256, 0, 4)
-    held = [sum(int(b - a) for a, b in plan.stretches_of(rank)) for rank in range(4)]
+    held = [stop - first for first, stop in (plan.range_of(rank) for rank in range(4))]
     assert max(held) - min(held) <= 16  # a sample per lane
 
 
@@ -120,7 +133,8 @@ def test_without_shuffle_each_rank_reads_one_stretch():
     samples = samples_of([100])
     for world in WORLDS:
         plan = Plan(samples, 8, 0, world, shuffle=False)
-        assert all(len(plan.stretches_of(rank)) == 1 for rank in range(world))
+        ranges = [plan.range_of(rank) for rank in range(world)]
+        assert [first for first, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])] and ranges[-1][1] == 100
         assert sorted(chain.from_iterable(global_batches(plan, 0))) == list(range(100))
 
 
@@ -129,9 +143,8 @@ def test_the_hash_knows_samples_batch_and_seed_but_not_the_world():
     plan = Plan(samples, 8, 0)
     assert plan.hash == Plan(samples, 8, 0, world=4).hash
     changed = [Plan(other, 8, 0), Plan(samples, 9, 0), Plan(samples, 8, 1), Plan(samples, 8, 0, shuffle=False)]
-    changed += [Plan(samples, 8, 0, lanes=32), Plan(samples_of([50, 50], group_rows=1), 8, 0)]
-    assert len({plan.hash, *(item.hash for item in changed[:5])}) == 6
-    assert changed[5].hash == plan.hash  # blocks hold one sample in both
+    changed += [Plan(samples, 8, 0, lanes=32), Plan(samples, 8, 0, mixed=2**20)]
+    assert len({plan.hash, *(item.hash for item in changed)}) == 7
 
 
 def test_more_workers_than_lanes_are_refused():

@@ -1,0 +1,105 @@
+"""A share's rows: in memory where they fit into the budget, else in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from nightmill.handoff.cache import Cache, Mapped, boot
+from nightmill.handoff.columns import Field, Values, array_field
+from nightmill.handoff.files import Storage
+from nightmill.handoff.gold import Pinned
+from nightmill.handoff.index import Index
+from nightmill.handoff.layout import Layout
+from nightmill.handoff.matrix import fill
+
+CACHE = 50 * 2**30
+"""Bytes of the cache where nothing else is said."""
+
+
+@dataclass
+class Rows:
+    """Arrays [rows, width] of fields."""
+
+    fields: list[Field]
+    arrays: dict[str, Values]
+    rows_read: int
+    """Rows that were decoded for them now; 0 where the cache had them."""
+    mapped: Mapped | None = None
+    period: int = 0
+    """Bytes of rows after which pages are handed back."""
+    _since: int = 0
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return sum(field.row_bytes for field in self.fields)
+
+    def used(self, rows: int) -> None:
+        """Told how many rows were read: from time to time their pages are handed back."""
+        self._since += rows * self.row_bytes
+        if self.mapped is not None and self._since >= self.period:
+            self.mapped.release()
+            self._since = 0
+
+
+def hold(
+    gold: Pinned, index: Index, layout: Layout, fields: Sequence[Field], memory: int | None, cache: Cache | None
+) -> Rows:
+    """The rows of a layout. Raises what `fill` and `Cache.fetch` raise."""
+    rows = Rows(list(fields), {}, 0)
+    if memory is None or layout.rows * rows.row_bytes <= memory:
+        rows.arrays = {field.name: np.empty((layout.rows, field.width), field.dtype) for field in fields}
+        rows.rows_read = fill(gold, index, layout, fields, rows.arrays)
+        return rows
+
+    def make(arrays: dict[str, Values], release: Callable[[], None]) -> None:
+        rows.rows_read = fill(gold, index, layout, fields, arrays, done=release)
+
+    found = (cache or Cache.default(CACHE)).fetch(_key(gold, layout, fields), fields, layout.rows, make)
+    rows.arrays, rows.mapped, rows.period = found.arrays, found, memory // 4
+    return rows
+
+
+def _key(gold: Pinned, layout: Layout, fields: Sequence[Field]) -> str:
+    """Equal for equal rows in equal places, on this machine since it was started."""
+    digest = hashlib.sha256(json.dumps([gold.to_json(), [repr(field) for field in fields], boot()]).encode())
+    spans, copies = layout.spans, layout.copies
+    digest.update(json.dumps([layout.blank, layout.rows, layout.repeat]).encode())
+    for array in (spans.row, spans.length, spans.before, spans.after, *vars(copies).values()):
+        digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def array_fields(gold: Pinned, names: Sequence[str]) -> list[Field]:
+    """The fields of columns of images or waveforms; their first values tell the size. Raises DataRefused."""
+    file = next((file for file in gold.files if sum(file.groups)), None)
+    if not names or file is None:
+        return []
+    storage = Storage(gold.uri, gold.storage_options)
+    parquet: pq.ParquetFile = storage.open(file.path)
+    group = next(number for number, rows in enumerate(file.groups) if rows)
+    _, first = next(storage.pieces(parquet, file.path, group, names, many=1))
+    where = storage.where(file.path)
+    return [array_field(name, first.column(first.schema.get_field_index(name)), where) for name in names]
+
+
+def sliding(rows: Values, length: int) -> Tensor:
+    """Each stretch of `length` rows as one row of a view [rows - length + 1, length * width]."""
+    count, width = rows.shape
+    return tensor(rows).as_strided((max(count - length + 1, 0), length * width), (width, 1))
+
+
+def tensor(values: Values) -> Tensor:
+    """A tensor over the same memory, be it Arrow's or the cache's: to be read only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(values)

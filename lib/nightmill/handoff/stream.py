@@ -1,0 +1,97 @@
+"""One pass over a table in the order of its files, without windows: for models of single rows, fits and statistics.
+
+Row groups are decoded side by side and given in order; what is held are a few pieces of each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nightmill.errors import DataRefused
+from nightmill.handoff.columns import Values, numbers
+from nightmill.handoff.files import Storage
+from nightmill.handoff.gold import Pinned
+from nightmill.handoff.matrix import READERS, transpose
+from nightmill.handoff.prefetch import side_by_side
+from nightmill.handoff.rows import tensor
+
+HELD = 4
+"""Pieces of a row group that wait, at most, until the groups before it have been taken."""
+
+
+def row_batches(gold: Pinned, columns: Sequence[str], batch: int, *, readers: int = READERS) -> Iterator[Tensor]:
+    """float32 [b, column] of all rows, b = `batch` but for the last one; NaN where a value is missing.
+
+    Memory is reused: a batch is valid until the next one is asked for. Raises DataRefused for a missing or corrupt
+    file, a column that is missing or no number, and infinite values.
+    """
+    rows = torch.empty((batch, len(columns)))  # small enough to stay in the processor's cache from here to its reader
+    filled, into = 0, rows.numpy()
+    for piece in _pieces(gold, columns, readers):
+        at, count = 0, len(piece[0])
+        while at < count:
+            stop = min(count, at + batch - filled)
+            transpose([column[at:stop] for column in piece], into[filled:])
+            filled, at = filled + stop - at, stop
+            if filled == batch:
+                yield rows
+                filled = 0
+    if filled:
+        yield rows[:filled]
+
+
+def column_batches(
+    gold: Pinned, columns: Sequence[str], batch: int, *, readers: int = READERS
+) -> Iterator[list[Tensor]]:
+    """As `row_batches`, a tensor [b] for each column: Arrow's own memory wherever a batch lies in one piece."""
+    held = [torch.empty(batch) for _ in columns]
+    filled = 0
+    for piece in _pieces(gold, columns, readers):
+        found = [tensor(column) for column in piece]
+        at, count = 0, len(found[0])
+        while at < count:
+            whole = (count - at) // batch * batch if not filled else 0
+            if whole:
+                yield from map(list, zip(*(column[at : at + whole].split(batch) for column in found), strict=True))
+                at += whole
+                continue
+            stop = min(count, at + batch - filled)
+            for into, column in zip(held, found, strict=True):
+                into[filled : filled + stop - at] = column[at:stop]
+            filled, at = filled + stop - at, stop
+            if filled == batch:
+                yield held
+                filled = 0
+    if filled:
+        yield [column[:filled] for column in held]
+
+
+def _pieces(gold: Pinned, columns: Sequence[str], readers: int) -> Iterator[list[Values]]:
+    """Columns [rows] of pieces of row groups, in order."""
+    storage, field, opened = Storage(gold.uri, gold.storage_options), numbers("x", columns), threading.local()
+
+    def read(task: tuple[str, int]) -> Iterator[list[Values]]:
+        path, group = task
+        if getattr(opened, "path", None) != path:
+            opened.file, opened.path = storage.open(path), path
+        finite = storage.finite(opened.file, group).issuperset(columns)
+        for _, rows in storage.pieces(opened.file, path, group, list(dict.fromkeys(columns))):
+            values = field.read(rows, storage.where(path))
+            if not finite:
+                _refuse_infinite(values, columns, storage.where(path))
+            yield values
+
+    tasks = [(file.path, group) for file in gold.files for group, rows in enumerate(file.groups) if rows]
+    yield from side_by_side(tasks, read, readers, HELD)
+
+
+def _refuse_infinite(values: list[Values], columns: Sequence[str], where: str) -> None:
+    for column, name in zip(values, columns, strict=True):
+        if many := int(np.isinf(column).sum()):
+            fix = "silver and features must be finite: give the column a range in the data set, or fix the feature"
+            raise DataRefused(f"column '{name}' is infinite in {many} rows", where=where, fix=fix)
