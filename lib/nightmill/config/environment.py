@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field, PositiveInt
 
-from nightmill.config.values import Duration, Options
+from nightmill.config.values import Duration, Options, Size
 
 
 class Spark(Options):
@@ -31,6 +31,17 @@ class Ray(Options):
     """CPUs reserved for each worker."""
     gpus: bool | None = None
     """Whether each worker gets a GPU; null uses them where Ray sees any."""
+
+
+class Handoff(Options):
+    """How rows get from tables to models."""
+
+    memory: Size = 4 * 2**30
+    """Rows that a training worker holds in memory; beyond that they are served from the cache."""
+    cache: str | None = None
+    """Folder of the cache, on a fast local disk that every worker has; null takes the system's for temporary files."""
+    size: Size = 50 * 2**30
+    """What the cache may hold; what was used longest ago goes first."""
 
 
 class Mlflow(Options):
@@ -72,6 +83,8 @@ class Environment(Options):
     """The Spark session."""
     ray: Ray = Ray()
     """The Ray cluster."""
+    handoff: Handoff = Handoff()
+    """From tables to models."""
     mlflow: Mlflow = Mlflow()
     """Tracking and registry."""
     lease: Lease = Lease()

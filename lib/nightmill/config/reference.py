@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from nightmill.config.dataset import DataSet
 from nightmill.config.environment import Environment
 from nightmill.config.usecase import Input, UseCase
-from nightmill.config.values import format_duration, parse_duration, parse_fraction, parse_step
+from nightmill.config.values import format_duration, format_size, parse_duration, parse_fraction, parse_size, parse_step
 
 ROOT = Path(__file__).parents[3]
 _LISTS = ("features", "rules", "filters")
@@ -35,6 +35,7 @@ mapping by mapping. `--set a.b=value` overrides a key for one command.
 |---|---|
 | `5 min`, `1 h`, `60 d` | a duration: a number and one of ms, s, min, h, d, w |
 | `20 %` or `0.2` | a share |
+| `500 MiB`, `4 GiB` | a size: a number and one of KiB, MiB, GiB, TiB |
 """
 
 
@@ -156,6 +157,8 @@ def _value(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return "duration, or months as `1 month`"
     if parse_fraction in parsers:
         return "share"
+    if parse_size in parsers:
+        return "size"
     arguments = get_args(annotation)
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{item}`" for item in arguments)
@@ -187,6 +190,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{format_duration(value)}`"
     if isinstance(value, float) and any(getattr(item, "func", None) is parse_fraction for item in field.metadata):
         return f"`{value * 100:g} %`"
+    if any(getattr(item, "func", None) is parse_size for item in field.metadata):
+        return f"`{format_size(value)}`"
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_unset=True)
         if not value:

@@ -76,6 +76,24 @@ def parse_fraction(value: Any) -> float:
     return number
 
 
+def parse_size(value: Any) -> int:
+    """`4 GiB` -> bytes. Units: KiB, MiB, GiB, TiB."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]iB)\s*", str(value))
+    if not found or float(found[1]) <= 0:
+        raise ValueError(f"'{value}' is not a size: write a number and a unit, as in 500 MiB, 4 GiB")
+    return int(float(found[1]) * 1024 ** ("KMGT".index(found[2][0]) + 1))
+
+
+def format_size(value: int) -> str:
+    """Bytes -> the shortest exact `4 GiB`."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB")):
+        if value % 1024**power == 0:
+            return f"{value // 1024**power} {unit}"
+    return f"{value / 1024} KiB"
+
+
 DATA = "data/"
 """What names of data sets begin with where a use case could stand, too: data/city/air."""
 Duration = Annotated[
@@ -92,6 +110,12 @@ Step = Annotated[
 ]
 """A duration, or calendar months."""
 Fraction = Annotated[float, BeforeValidator(parse_fraction)]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"type": "string", "description": "number and unit: KiB, MiB, GiB, TiB"}),
+]
 
 
 def one_key(what: str, example: str, short: str = "of") -> Callable[[Any], Any]:

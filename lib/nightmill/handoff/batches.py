@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nightmill.errors import DataRefused
+from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff.cache import Cache
 from nightmill.handoff.columns import categories, numbers
 from nightmill.handoff.gold import Pinned
@@ -108,6 +108,21 @@ class Batches:
         if target is not None:
             self._windows["y"] = sliding(self._rows.arrays["y"], self._ahead)
         self._spare: list[list[_Slot]] = []
+        self._epoch = self._taken = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the last iterator stands: the plan, its epoch, and how many steps of it were taken."""
+        return {"plan": self.plan.hash, "epoch": self._epoch, "step": self._taken}
+
+    def resume(self, state: Mapping[str, Any]) -> Iterator[Batch]:
+        """The batches that were left of a `state_dict`'s epoch, on as many ranks as there are now.
+
+        Raises ConfigError where the state is one of another plan.
+        """
+        if state["plan"] != self.plan.hash:
+            fix = "begin the epoch anew, or take the same table, window, batch and seed"
+            raise ConfigError("the state belongs to another plan of samples", where="state_dict", fix=fix)
+        return self.epoch(int(state["epoch"]), int(state["step"]))
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The epoch's batches from `start_step` on, prepared ahead by one thread, which ends with the iterator.
@@ -116,6 +131,7 @@ class Batches:
         epoch begins.
         """
         slots = self._spare.pop() if self._spare else [self._new_slot() for _ in range(2 * self.prefetch)]
+        self._epoch, self._taken = epoch, start_step
         threads = torch.get_num_threads()
         try:
             with closing(prefetched(self._steps(epoch, start_step), slots, self._fill, self.prefetch)) as filled:
@@ -124,6 +140,7 @@ class Batches:
                 finally:
                     torch.set_num_threads(threads)
                 while slot is not None:
+                    self._taken += 1
                     yield slot.batch()
                     slot = next(filled, None)
         finally:

@@ -58,7 +58,7 @@ class Cache:
     size: int
 
     @classmethod
-    def default(cls, size: int) -> Cache:
+    def default(cls, size: int = 50 * 2**30) -> Cache:
         """The one in the system's folder for temporary files."""
         return cls(str(Path(tempfile.gettempdir(), f"nightmill-cache-{os.getuid()}")), size)
 

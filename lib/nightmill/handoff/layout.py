@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nightmill.handoff.cuts import cut, cut_with_owner
 from nightmill.handoff.index import Index, Ints
 from nightmill.handoff.samples import Samples
 
@@ -127,18 +128,3 @@ def _copies(index: Index, start: Ints, stop: Ints, target: Ints) -> Copies:
     begin = np.flatnonzero(new)
     length = np.add.reduceat(length, begin) if len(begin) else length
     return Copies(file[begin], group[begin], source[begin], aim[begin], length)
-
-
-def cut(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, Ints]:
-    """Cuts each [start, stop) at the edges that lie in it: cell (edges[cell] <= … < edges[cell + 1]), begin, stop."""
-    _, begin, end, cell = cut_with_owner(start, stop, edges)
-    return cell, begin, end
-
-
-def cut_with_owner(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """As `cut`, with the number of the stretch that each piece is of first and its cell last."""
-    first = np.searchsorted(edges, start, "right") - 1
-    count = np.where(stop > start, np.searchsorted(edges, stop, "left") - first, 0)
-    owner = np.repeat(np.arange(len(start)), count)
-    cell = first[owner] + np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
-    return owner, np.maximum(start[owner], edges[cell]), np.minimum(stop[owner], edges[cell + 1]), cell

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from nightmill.errors import DataRefused
 from nightmill.handoff.columns import Field, Values
+from nightmill.handoff.cuts import cut_with_owner
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
-from nightmill.handoff.layout import Copies, Layout, cut_with_owner
+from nightmill.handoff.layout import Copies, Layout
 
 TILE = 4096
 """Rows; a tile of some 17 columns stays in the second-level cache while it is transposed."""

@@ -21,9 +21,6 @@ from nightmill.handoff.index import Index
 from nightmill.handoff.layout import Layout
 from nightmill.handoff.matrix import fill
 
-CACHE = 50 * 2**30
-"""Bytes of the cache where nothing else is said."""
-
 
 @dataclass
 class Rows:
@@ -64,7 +61,7 @@ def hold(
     def make(arrays: dict[str, Values], release: Callable[[], None]) -> None:
         rows.rows_read = fill(gold, index, layout, fields, arrays, done=release)
 
-    found = (cache or Cache.default(CACHE)).fetch(_key(gold, layout, fields), fields, layout.rows, make)
+    found = (cache or Cache.default()).fetch(_key(gold, layout, fields), fields, layout.rows, make)
     rows.arrays, rows.mapped, rows.period = found.arrays, found, memory // 4
     return rows
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nightmill.handoff.cuts import cut_with_owner
 from nightmill.handoff.index import Index, Ints
 
 
@@ -61,6 +62,17 @@ class Samples:
         """The chosen intervals."""
         names = ("run", "first", "last", "seen_from", "seen_to")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def as_they_lie(self, index: Index) -> Samples:
+        """The same samples in the order of files, row groups and rows, so that a stretch of them is one of the table.
+
+        For windows of a single row: longer ones reach into other files anyhow.
+        """
+        segments = index.segments
+        owner, low, stop, segment = cut_with_owner(self.first, self.last + 1, np.append(segments.first, index.rows))
+        place = segments.row[segment] + low - segments.first[segment]
+        order = np.lexsort((place, segments.group[segment], segments.file[segment]))
+        return self.take(owner[order]).at(low[order], stop[order] - 1)
 
     def at(self, first: Ints, last: Ints) -> Samples:
         """The same intervals with other origins."""

@@ -12,9 +12,10 @@ from torch import Tensor
 from nightmill.errors import DataRefused
 from nightmill.handoff.cache import Cache
 from nightmill.handoff.columns import numbers
+from nightmill.handoff.cuts import cut
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
-from nightmill.handoff.layout import cut, lay_out
+from nightmill.handoff.layout import lay_out
 from nightmill.handoff.rows import hold, sliding
 from nightmill.handoff.samples import Samples, Window
 

@@ -45,6 +45,8 @@ def split_samples(index: Index, window: Window, split: Split, seed: int, since: 
             what = f"the {name} part has no window of {window.lookback} rows and {window.horizon} to predict"
             where = f"{index.source}: {len(index.entities)} entities, {first} to {last}"
             raise DataRefused(what, where=where, fix=fix)
+    if window.lookback == 1 and window.horizon == 0:
+        return parts._replace(train=parts.train.as_they_lie(index))
     return parts
 
 

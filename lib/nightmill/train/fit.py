@@ -33,7 +33,8 @@ def fit(
     or the features hold no `minute_of_week`. Unknown values (NaN) are left out of everything. Independent of how many
     workers train later.
 
-    Raises DataRefused naming feature, number and an entity where values are infinite, and where no target is known.
+    Raises DataRefused naming feature, number and an entity where values are infinite, and where nothing is known of a
+    feature or of the target.
     """
     columns = [*features, TARGET]
     moments = _Moments(len(columns))
@@ -47,6 +48,13 @@ def fit(
         moments.add(values)
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
+    for name, known in zip(features, moments.count.tolist()):
+        if not known:
+            raise DataRefused(
+                f"feature '{name}' has no value in any of the {moments.rows:,} training rows",
+                where=index.source,
+                fix="take it out of features:, or look at its column in silver",
+            )
     if not moments.count[-1]:
         raise DataRefused(
             "no training row has a known target", where=index.source, fix="take more history, or look at the target"
@@ -61,9 +69,11 @@ class _Moments:
 
     def __init__(self, columns: int) -> None:
         self.count, self.mean, self.squares = (np.zeros(columns) for _ in range(3))
+        self.rows = 0
 
     def add(self, values: Floats) -> None:
         known = ~np.isnan(values)
+        self.rows += len(values)
         count = known.sum(axis=0)
         mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
         squares = np.square(np.where(known, values - mean, 0)).sum(axis=0)

@@ -11,7 +11,8 @@ import numpy as np
 
 from nightmill.config.load import digest
 from nightmill.config.usecase import UseCase
-from nightmill.handoff import Index, Parts, Pinned, Window, build_index, pin, split_samples
+from nightmill.errors import DataRefused
+from nightmill.handoff import Cache, Index, Parts, Pinned, Window, build_index, pin, split_samples
 from nightmill.models.bundle import Bundle
 from nightmill.models.shape import Fitted, Shape
 from nightmill.train.fit import fit, vocabulary
@@ -38,6 +39,10 @@ class TrainJob:
     storage_options: dict[str, str] = field(default_factory=dict)
     since: int | None = None
     """Train on rows from this time on, µs UTC; on all without it."""
+    memory: int | None = None
+    """Bytes of rows that a worker holds; beyond that they come from the cache. All of them without it."""
+    cache: Cache | None = None
+    """The cache; without it one in the system's folder for temporary files."""
 
     @property
     def window(self) -> Window:
@@ -87,15 +92,18 @@ class Trained:
     """Processes that trained together."""
 
 
-def prepare(job: TrainJob) -> Prepared:
+def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     """Pins the gold table, splits it, fits what models need to know of the training rows.
 
-    Raises DataRefused for a table that cannot be trained on, naming what and where.
+    Raises DataRefused for a table that cannot be trained on, naming what and where: before any worker starts.
     """
     case = job.use_case
     gold = pin(job.gold, job.version, job.storage_options or None)
     index = build_index(gold, job.every)
     parts = split_samples(index, job.window, case.evaluate.split, job.seed, job.since)
+    if parts.train.count < workers:
+        what = f"there are {parts.train.count} training windows for {workers} workers"
+        raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")
     entities = vocabulary(index, parts.train)
     shape = Shape(
         features=job.features,

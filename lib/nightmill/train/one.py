@@ -82,7 +82,16 @@ def _set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[s
 def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[Feed, str]:
     job = prepared.job
     plan = Plan(samples, job.use_case.train.batch, job.seed, ranks.world())
-    batches = Batches(prepared.gold, prepared.index, plan, ranks.rank(), features=job.features, device=device)
+    batches = Batches(
+        prepared.gold,
+        prepared.index,
+        plan,
+        ranks.rank(),
+        features=job.features,
+        device=device,
+        memory=job.memory,
+        cache=job.cache,
+    )
     return Feed(batches, plan.steps, plan.count), plan.hash
 
 

@@ -67,7 +67,7 @@ def train_all(
     for job, result in zip(jobs, results, strict=True):
         result.clear()
         try:
-            ready.append(prepare(job))
+            ready.append(prepare(job, workers))
         except Exception as error:
             _log(error)
             result.fail(error)

@@ -11,7 +11,9 @@ from datetime import UTC
 import pyarrow as pa
 
 from nightmill.config import DataSet, Environment, UseCase
+from nightmill.config.environment import Handoff
 from nightmill.errors import ConfigError, NightmillError
+from nightmill.handoff import Cache
 from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step, step
 from nightmill.lake.tables import Lake
@@ -62,7 +64,7 @@ def train(
                 context = step(lake, run_id, "train", item.use_case.name, environment.lease.expires)
                 held[place] = (context, context.__enter__())
                 held[place][1].begin()
-                jobs[place] = job(lake, held[place][1], item, run_id)
+                jobs[place] = job(lake, held[place][1], item, run_id, environment)
             except NightmillError as error:
                 results[place] = error
                 _end(held.pop(place, None), error)
@@ -83,7 +85,7 @@ def train(
     return [results[place] for place in range(len(wanted))]
 
 
-def job(lake: Lake, current: Step, item: Wanted, run_id: str) -> TrainJob:
+def job(lake: Lake, current: Step, item: Wanted, run_id: str, environment: Environment) -> TrainJob:
     """The training job of a use case on the newest gold; raises DataRefused where there is none."""
     gold = lake.table("gold", item.use_case.name)
     version = current.read(gold)
@@ -103,6 +105,8 @@ def job(lake: Lake, current: Step, item: Wanted, run_id: str) -> TrainJob:
         result=f"{work}/result-{run_id}",
         storage_options=lake.storage_options,
         since=_since(item.use_case, gold.delta(version).get_add_actions(flatten=True)),
+        memory=environment.handoff.memory,
+        cache=_cache(environment.handoff),
     )
     # another option or another table is another checkpoint: only the same training is continued
     return replace(asked, checkpoint=f"{work}/{asked.digest}-{version}.checkpoint")
@@ -115,6 +119,10 @@ def _trained(
         return []
     workers = max(j.use_case.train.workers for j in jobs)
     return train_all(jobs, workers, environment, progress)
+
+
+def _cache(options: Handoff) -> Cache:
+    return Cache(options.cache, options.size) if options.cache else Cache.default(options.size)
 
 
 def _since(use_case: UseCase, actions: object) -> int | None:
@@ -159,7 +167,7 @@ def backtest_models(
     current: Step, wanted: list[Wanted], environment: Environment, progress: Callable[[Progress], None]
 ) -> list[Trained]:
     """One model per seed in one worker group, registered nowhere; raises the first failure."""
-    jobs = [job(current.lake, current, item, current.run_id) for item in wanted]
+    jobs = [job(current.lake, current, item, current.run_id, environment) for item in wanted]
     found = _trained(jobs, environment, progress)
     for outcome in found:
         if isinstance(outcome, NightmillError):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightmill.config.values import format_duration, parse_duration, parse_fraction
+from nightmill.config.values import format_duration, format_size, parse_duration, parse_fraction, parse_size
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,23 @@ def test_a_share_is_written_in_percent_or_as_a_number(text: object, share: float
 def test_anything_else_is_no_share(wrong: object) -> None:
     with pytest.raises(ValueError, match="is not a share"):
         parse_fraction(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "shown"),
+    [
+        ("4 GiB", 4 * 2**30, "4 GiB"),
+        ("1.5GiB", 3 * 2**29, "1536 MiB"),
+        ("500 KiB", 512_000, "500.0 KiB"),
+        ("1 TiB", 2**40, "1 TiB"),
+    ],
+)
+def test_a_size_is_a_number_and_a_unit(text: str, size: int, shown: str) -> None:
+    assert parse_size(text) == size and format_size(size) == shown
+    assert parse_size(shown) == parse_size(size) == size
+
+
+@pytest.mark.parametrize("wrong", ["4", "4 GB", "-1 GiB", "0 MiB", "much", "", True, None, 1.5])
+def test_anything_else_is_no_size(wrong: object) -> None:
+    with pytest.raises(ValueError, match="is not a size: write a number and a unit, as in 500 MiB"):
+        parse_size(wrong)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from deltalake import DeltaTable, write_deltalake
 
-from nightmill.errors import DataRefused
+from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff import Batch, Batches, Cache, Plan, Window, build_index, pin, select_samples
 
 from .conftest import EVERY, STEP, series, table_of
@@ -147,6 +147,23 @@ def test_an_epoch_resumes_at_a_step_with_exactly_the_remaining_batches(gold):
     assert len(whole) == 9
     for start in (0, 4, 8, 9):
         assert equal(collected(batches, 2, start), whole[start:])
+
+
+def test_a_state_in_mid_epoch_is_taken_up_by_another_number_of_ranks(gold):
+    uri = gold(*[series("a", range(d * 30, d * 30 + 30)) for d in range(3)])
+    options = {"batch": 8, "shuffle": True}
+    alone = batches_of(uri, Window(3, 1), **options)
+    whole, states = [], []
+    for batch in alone.epoch(1):
+        whole.append(batch.map(torch.Tensor.clone))
+        states.append(alone.state_dict())
+    ranks = [batches_of(uri, Window(3, 1), rank=rank, world=3, **options) for rank in range(3)]
+    left = [[batch.map(torch.Tensor.clone) for batch in rank.resume(states[4])] for rank in ranks]
+    assert [len(batches) for batches in left] == [len(whole) - 5] * 3
+    for number, expected in enumerate(whole[5:]):
+        assert real([batches[number] for batches in left]).ts.equal(real([expected]).ts)
+    with pytest.raises(ConfigError, match="another plan"):
+        batches_of(uri, Window(3, 1), seed=1, **options).resume(states[4])
 
 
 def test_each_rank_keeps_about_its_share_of_rows(gold):

@@ -7,9 +7,9 @@ import pytest
 
 from nightmill.config.usecase import ByEntity, ByTime, Split
 from nightmill.errors import DataRefused
-from nightmill.handoff import Index, Parts, Samples, Window, split_samples
+from nightmill.handoff import Index, Parts, Samples, Window, build_index, pin, split_samples
 
-from .conftest import STEP, make_index
+from .conftest import EVERY, STEP, make_index, series, write_gold
 from .test_samples import origins
 
 
@@ -33,6 +33,19 @@ def test_by_time_the_last_steps_test_and_those_before_validate():
         [14, 15, 34, 35],
         [*range(16, 20), *range(36, 40)],
     ]
+
+
+def test_single_rows_are_trained_on_in_the_order_in_which_they_lie(tmp_path):
+    days = [series("a", range(d * 4, d * 4 + 4)) + series("b", range(d * 4, d * 4 + 4), base=100) for d in range(5)]
+    gold = pin(write_gold(tmp_path, *days, rows_per_group=3))
+    index = build_index(gold, EVERY)
+    shares = by_time(test=0.2, validation=0.2)
+    train = split_samples(index, Window(1, 0), shares, seed=0).train
+    lies = np.searchsorted(index.segments.first, train.first, "right") - 1
+    places = list(zip(index.segments.file[lies].tolist(), index.segments.group[lies].tolist(), strict=True))
+    assert places == sorted(places) and train.count == 24
+    windows = split_samples(index, Window(2, 0), shares, seed=0).train
+    assert (np.diff(windows.first) > 0).all()
 
 
 def test_by_time_windows_lie_inside_one_part():

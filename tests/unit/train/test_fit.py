@@ -86,6 +86,12 @@ def test_an_infinite_value_is_refused_by_name(tmp_path):
         fitted(tmp_path, table([("a", 0, 1, 1), ("a", 1, 1, 1), ("b", 0, 1, 1), ("b", 1, float("inf"), 1)]))
 
 
+def test_a_feature_that_is_never_known_is_refused_by_name(tmp_path):
+    with pytest.raises(DataRefused, match="feature 'heat' has no value in any of the 2 training rows") as refused:
+        fitted(tmp_path, table([("a", 0, None, 1), ("a", 1, float("nan"), 1)]))
+    assert "features:" in refused.value.fix
+
+
 def test_a_table_without_any_known_target_is_refused(tmp_path):
     with pytest.raises(DataRefused, match="no training row has a known target"):
         fitted(tmp_path, table([("a", 0, 1, None), ("a", 1, 1, None)]))

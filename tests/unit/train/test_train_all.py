@@ -12,13 +12,15 @@ from deltalake import DeltaTable, write_deltalake
 
 from nightmill.config import Environment
 from nightmill.errors import ConfigError, DataRefused
-from nightmill.handoff import Batches, Plan, build_index, pin
+from nightmill.handoff import Batches, Cache, Plan, build_index, pin
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
 from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
 from nightmill.train.job import Trained, prepare
 from nightmill.train.ray_group import train_all
 from nightmill.train.tracking import Tracking, flattened
+
+from .conftest import hourly
 
 
 def files(job):
@@ -67,6 +69,43 @@ def test_a_later_append_does_not_change_a_training_of_the_pinned_version(gold, j
     pinned = replace(job(uri, seed=3), version=0, checkpoint=job(uri).checkpoint + "-2")
     after = only(train_all([pinned], 0, Environment()))
     assert before.bundle.to_files()[WEIGHTS] == after.bundle.to_files()[WEIGHTS]
+
+
+def test_writes_and_a_vacuum_in_mid_training_change_nothing(gold, job):
+    uri = gold()
+    before = only(train_all([job(uri, epochs=4)], 0, Environment()))
+    rows, other = DeltaTable(uri).to_pyarrow_table(), job(uri, seed=3, epochs=4)
+    done = []
+
+    def disturb(_: object) -> None:
+        if not done:
+            write_deltalake(uri, rows.slice(0, 50), mode="append")
+            write_deltalake(uri, rows.slice(50), mode="overwrite")
+            DeltaTable(uri).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+        done.append(len(list(Path(uri).glob("*.parquet"))))
+
+    asked = replace(other, version=0, checkpoint=other.checkpoint + "-2")
+    after = only(train_all([asked], 0, Environment(), disturb))
+    assert done == [1] * 4, "of the version that is trained on no file is left"
+    assert before.bundle.to_files()[WEIGHTS] == after.bundle.to_files()[WEIGHTS]
+
+
+def test_rows_beyond_the_memory_budget_change_nothing(gold, job, tmp_path):
+    uri = gold()
+    before = only(train_all([job(uri)], 0, Environment()))
+    asked = job(uri)
+    cached = replace(asked, checkpoint=asked.checkpoint + "-2", memory=1000, cache=Cache(str(tmp_path / "c"), 2**20))
+    after = only(train_all([cached], 0, Environment()))
+    assert before.bundle.to_files()[WEIGHTS] == after.bundle.to_files()[WEIGHTS]
+    assert len(list((tmp_path / "c").glob("*.arrow"))) == 2, "of the training part and of the validation part"
+
+
+def test_fewer_windows_than_workers_are_refused_before_any_starts(gold, job):
+    uri = gold(hourly(1, 40))
+    windows = prepare(job(uri)).parts.train.count
+    (found,) = train_all([job(uri)], windows + 1, Environment())
+    assert isinstance(found, DataRefused) and f"{windows} training windows for {windows + 1} workers" in found.what
+    assert "train.workers" in found.fix
 
 
 def test_a_failing_job_stops_no_other(gold, job, tmp_path):
