@@ -84,6 +84,10 @@ bench-dirt: setup ## planted dirt against found dirt, 1,000 detectors for a mont
 bench-clean: setup ## ten rules on 20 million records against PySpark by hand and DuckDB, table into docs/results/
 	@$(BIN)/python tests/benchmarks/clean_rules.py $(ARGS)
 
+.PHONY: bench-handoff
+bench-handoff: setup ## tables into tensors against raw scans, plain copies, Ray Data and a DataLoader, table into docs/results/
+	@$(BIN)/python tests/benchmarks/handoff.py $(ARGS)
+
 .PHONY: bench-overhead
 bench-overhead: setup ## what a night of ten small use cases costs beyond the work, table into docs/results/
 	@$(BIN)/python tests/benchmarks/small_night.py $(ARGS)

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff.cache import Cache
 from nightmill.handoff.columns import categories, numbers
 from nightmill.handoff.gold import Pinned
-from nightmill.handoff.index import Index
+from nightmill.handoff.index import Index, Ints
 from nightmill.handoff.layout import lay_out
-from nightmill.handoff.plan import Plan, Step
+from nightmill.handoff.plan import Plan
 from nightmill.handoff.prefetch import prefetched
 from nightmill.handoff.rows import Rows, array_fields, hold, sliding
 from nightmill.handoff.side import Side, SideRows
@@ -146,7 +147,7 @@ class Batches:
         finally:
             self._spare.append(slots)
 
-    def _steps(self, epoch: int, start_step: int) -> Iterator[Step]:
+    def _steps(self, epoch: int, start_step: int) -> Iterator[_Places]:
         """The rank's steps; begins in the prefetch thread, and keeps that thread to one core.
 
         A team of OpenMP threads beside the model's own made it ten times slower on two busy cores. The number
@@ -154,7 +155,15 @@ class Batches:
         """
         torch.get_num_threads()  # a thread takes over the common number once, at its first use of it
         torch.set_num_threads(1)
-        yield from self.plan.rank(self.rank, epoch, start_step)
+        layout, lookback = self._layout, self._window.lookback
+        for steps in self.plan.chunks(self.rank, epoch, start_step):
+            padding = steps.samples < 0
+            row, entity, ts, age = layout.places(steps.samples)
+            row[padding] = lookback - 1  # the blank rows
+            for array in (entity, ts, age):
+                array[padding] = 0
+            ahead = row + bool(self._window.horizon)
+            yield from map(_Places, row, row - (lookback - 1), ahead, entity, ts, age, steps.weight)
 
     def _new_slot(self) -> _Slot:
         more = {field.name: (field.width, torch.from_numpy(np.zeros(0, field.dtype)).dtype) for field in self._arrays}
@@ -162,32 +171,41 @@ class Batches:
         sides = {name: (side.rows, side.width) for name, side in self._sides.items()}
         return _Slot(shape, self._ahead, self._categories, more, sides, self.device)
 
-    def _fill(self, step: Step, slot: _Slot) -> None:
+    def _fill(self, places: _Places, slot: _Slot) -> None:
         slot.wait()
-        layout, buffers, host = self._layout, slot.numpy, slot.host
-        count = int(np.count_nonzero(step.weight))
-        samples = step.samples[:count]
-        piece = np.searchsorted(layout.sample, samples, "right") - 1
-        places = layout.at_zero.take(piece, axis=0)
-        for number, name in enumerate(("row", "entity", "ts", "age")):
-            np.add(places[:, number], samples * layout.per_sample[number], out=buffers[name][:count])
-            buffers[name][count:] = self._window.lookback - 1 if name == "row" else 0  # the blank rows
-        origin = slot.row
-        if "weight" in self._windows:
-            torch.index_select(self._windows["weight"], 0, origin, out=host.weight.view(-1, 1))
-        else:
-            buffers["weight"][:] = step.weight
+        host, windows = slot.host, self._windows
+        for name in ("entity", "ts", "age", "weight"):
+            slot.numpy[name][:] = getattr(places, name)
+        origin = torch.from_numpy(places.row)
+        if "weight" in windows:
+            torch.index_select(windows["weight"], 0, origin, out=host.weight.view(-1, 1))
         if self._categories:
-            torch.index_select(self._windows["codes"], 0, origin, out=host.codes)
+            torch.index_select(windows["codes"], 0, origin, out=host.codes)
         for field in self._arrays:
-            torch.index_select(self._windows[field.name], 0, origin, out=host.more[field.name])
+            torch.index_select(windows[field.name], 0, origin, out=host.more[field.name])
         for name, side in self._sides.items():
-            side.gather(buffers["entity"], buffers["ts"], count, host.more[name])
-        torch.index_select(self._windows["x"], 0, origin - (self._window.lookback - 1), out=slot.flat)
-        if "y" in self._windows:
-            torch.index_select(self._windows["y"], 0, origin + bool(self._window.horizon), out=host.y)
+            side.gather(places.entity, places.ts, int(np.count_nonzero(places.weight)), host.more[name])
+        torch.index_select(windows["x"], 0, torch.from_numpy(places.first), out=slot.flat)
+        if "y" in windows:
+            torch.index_select(windows["y"], 0, torch.from_numpy(places.ahead), out=host.y)
         self._rows.used(self.size * self._window.lookback)
         slot.send()
+
+
+class _Places(NamedTuple):
+    """Where the samples of a step lie, and what is known of them without reading; [b] each."""
+
+    row: Ints
+    """Matrix row of the origin."""
+    first: Ints
+    """Matrix row of the window's first one."""
+    ahead: Ints
+    """Matrix row of the first target."""
+    entity: Ints
+    ts: Ints
+    age: Ints
+    weight: NDArray[np.float32]
+    """1, and 0 for padding."""
 
 
 def _refuse_weights(rows: Rows, column: str, index: Index) -> None:
@@ -219,9 +237,8 @@ class _Slot:
         more = {name: torch.zeros((size, width), dtype=kind, **pin) for name, (width, kind) in arrays.items()}
         more |= {name: torch.zeros((size, rows, width), **pin) for name, (rows, width) in sides.items()}
         self.host = Batch(self.flat.view(shape), y, entity, ts, age, torch.zeros(size, **pin), codes, more)
-        self.row = torch.zeros(size, dtype=torch.int64)
         names = ("entity", "ts", "age", "weight")
-        self.numpy = {name: getattr(self.host, name).numpy() for name in names} | {"row": self.row.numpy()}
+        self.numpy = {name: getattr(self.host, name).numpy() for name in names}
         self._sent: Batch | None = None
         if self.cuda:
             self._stream, self._event = torch.cuda.Stream(device), torch.cuda.Event()

@@ -7,6 +7,7 @@ or after the last one (unknown future); such rows get a place in the matrix too,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from nightmill.handoff.cuts import cut, cut_with_owner
 from nightmill.handoff.index import Index, Ints
 from nightmill.handoff.samples import Samples
+
+STRIDES = 4
+"""Pieces of a bucket that are tried one after the other; where there are more they are bisected."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,39 @@ class Layout:
     """[4]: by how much each of them grows from sample to sample."""
     repeat: bool
     """Whether rows before a span repeat its first one; else they are blank."""
+
+    def places(self, samples: Ints) -> Ints:
+        """[4, …] matrix row of the origin, entity, ts and age of samples […]; anything where there is no such one."""
+        found = np.zeros((4, *samples.shape), np.int64)
+        if len(self.sample):
+            first = self.at_zero.take(self.pieces_of(samples), axis=0)
+            for number, grows in enumerate(self.per_sample.tolist()):
+                np.multiply(samples, grows, out=found[number])
+                found[number] += first[..., number]
+        return found
+
+    def pieces_of(self, samples: Ints) -> Ints:
+        """The piece that each sample lies in, or any where there is no such sample."""
+        begins, most = self._begins
+        if most > STRIDES:
+            return np.maximum(np.searchsorted(self.sample, samples, "right") - 1, 0)
+        piece = begins[np.clip((samples - self.sample[0]) >> self._shift, 0, len(begins) - 1)]
+        for _ in range(most):
+            following = np.minimum(piece + 1, len(self.sample) - 1)
+            piece = np.where(self.sample[following] <= samples, following, piece)
+        return piece
+
+    @cached_property
+    def _shift(self) -> int:
+        """Samples of a bucket, as a power of two: about as many buckets as four times the pieces."""
+        return max(0, int(self.sample[-1] - self.sample[0]) // (4 * len(self.sample))).bit_length()
+
+    @cached_property
+    def _begins(self) -> tuple[Ints, int]:
+        """Piece at the begin of each bucket, and the most pieces that begin inside one: quicker than bisection."""
+        edges = np.arange(self.sample[0], self.sample[-1] + (1 << self._shift), 1 << self._shift)
+        begins = np.searchsorted(self.sample, edges, "right") - 1
+        return begins, int(np.diff(begins, append=len(self.sample) - 1).max(initial=0))
 
     @property
     def kept(self) -> int:

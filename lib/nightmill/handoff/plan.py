@@ -32,6 +32,8 @@ MIXED = 2**19
 """Samples, over all lanes, among which those of the next batches are drawn; smaller tables are mixed whole."""
 BLOCKS = 8
 """Blocks of a lane that are mixed with each other."""
+CHUNK = 8192
+"""Samples whose order is worked out at a time."""
 _ORDER = 2
 """Raised when the same plan comes to mean another order."""
 
@@ -107,22 +109,28 @@ class Plan:
 
     def rank(self, rank: int, epoch: int, start_step: int = 0) -> Iterator[Step]:
         """The rank's steps of an epoch, from `start_step` on."""
+        for steps in self.chunks(rank, epoch, start_step):
+            yield from map(Step, steps.samples, steps.weight)
+
+    def chunks(self, rank: int, epoch: int, start_step: int = 0) -> Iterator[Step]:
+        """As `rank`, some steps at a time, so that small ones cost less: both arrays are [steps, b]."""
         lanes = list(self.lanes_of(rank))
-        orders, late, length = (
-            [self._lane(lane, epoch) for lane in lanes],
-            self._late[lanes],
-            np.diff(self._edges)[lanes],
-        )
-        size = self.size_of(rank)
-        given = np.minimum((start_step * self.batch + late) // self.lanes, length)
-        for step in range(start_step + 1, self.steps + 1):
-            before, given = given, np.minimum((step * self.batch + late) // self.lanes, length)
-            samples, weight = np.full(size, -1, np.int64), np.zeros(size, np.float32)
-            at = 0
-            for order, low, high in zip(orders, before.tolist(), given.tolist(), strict=True):
-                at = order.copy(low, high, samples, at)
-            weight[:at] = 1
-            yield Step(samples, weight)
+        orders = [self._lane(lane, epoch) for lane in lanes]
+        late, length, size = self._late[lanes], np.diff(self._edges)[lanes], self.size_of(rank)
+        many = max(1, CHUNK // max(size, 1))
+        for begin in range(start_step, self.steps, many):
+            steps = np.arange(begin, min(begin + many, self.steps) + 1)[:, None]
+            given = np.minimum((steps * self.batch + late) // self.lanes, length)
+            counts = np.diff(given, axis=0)
+            ends = zip(orders, given[0].tolist(), given[-1].tolist(), strict=True)
+            found = np.concatenate([order.take(low, high) for order, low, high in ends])
+            if len(counts) > 1:  # found lane by lane, wanted step by step
+                step = np.repeat(np.tile(np.arange(len(counts), dtype=np.int16), len(lanes)), counts.T.ravel())
+                found = found[np.argsort(step, kind="stable")]
+            samples = np.full((len(counts), size), -1, np.int64)
+            real = np.arange(size) < counts.sum(axis=1)[:, None]
+            samples[real] = found
+            yield Step(samples, real.astype(np.float32))
 
     def _lane(self, lane: int, epoch: int) -> _Lane:
         first, stop = int(self._edges[lane]), int(self._edges[lane + 1])
@@ -146,16 +154,17 @@ class _Lane:
         self.edges = [0, *np.cumsum([int(lengths[part].sum()) for part in self.parts]).tolist()]
         self.now, self.order = -1, np.zeros(0, np.int64)
 
-    def copy(self, low: int, high: int, into: Ints, at: int) -> int:
-        """Copies the samples that come at places [low, high) to `into[at:]`; returns the place behind them."""
+    def take(self, low: int, high: int) -> Ints:
+        """The samples that come at places [low, high)."""
+        found = []
         while low < high:
             part = bisect_right(self.edges, low) - 1
             if part != self.now:
                 self.now, self.order = part, self._mixed(part)
-            until, begin = min(high, self.edges[part + 1]), self.edges[part]
-            into[at : at + until - low] = self.order[low - begin : until - begin]
-            at, low = at + until - low, until
-        return at
+            begin, until = self.edges[part], min(high, self.edges[part + 1])
+            found.append(self.order[low - begin : until - begin])
+            low = until
+        return found[0] if len(found) == 1 else np.concatenate([*found, np.zeros(0, np.int64)])
 
     def _mixed(self, part: int) -> Ints:
         begins = self.begins[self.parts[part]]

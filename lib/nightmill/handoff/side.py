@@ -69,8 +69,7 @@ class SideRows:
         if known.any():
             interval = np.searchsorted(seen.first, row[known], "right") - 1
             number = seen.edges[interval] + row[known] - seen.first[interval]
-            piece = np.searchsorted(layout.sample, number, "right") - 1
-            start[:count][known] = layout.at_zero[piece, 0] + number - (self.side.lookback - 1)
+            start[:count][known] = layout.places(number)[0] - (self.side.lookback - 1)
         torch.index_select(self._windows, 0, torch.from_numpy(start), out=into.view(len(into), -1))
         self._held.used(len(into) * self.rows)
 
