@@ -40,11 +40,11 @@ demo: setup ## simulate a small city and plant, and run three nights on them
 
 .PHONY: test
 test: setup ## run the tests
-	@$(PYTEST) -m "not slow and not gpu and not jdbc" $(ARGS)
+	@$(PYTEST) -m "not slow and not gpu and not jdbc and not s3" $(ARGS)
 
 .PHONY: test-slow
 test-slow: setup ## run the long tests too
-	@$(PYTEST) -m "not gpu and not jdbc" $(ARGS)
+	@$(PYTEST) -m "not gpu and not jdbc and not s3" $(ARGS)
 
 .PHONY: test-gpu
 test-gpu: setup ## run the tests that need a GPU
@@ -53,6 +53,10 @@ test-gpu: setup ## run the tests that need a GPU
 .PHONY: test-jdbc
 test-jdbc: setup ## run the tests that read tables of a PostgreSQL (Debian: apt install postgresql)
 	@$(BIN)/pytest -m jdbc $(ARGS)
+
+.PHONY: test-s3
+test-s3: setup ## run the tests that read tables of an object store
+	@$(BIN)/pytest -m s3 $(ARGS)
 
 .PHONY: check
 check: setup ## format, lint, types, import contract, generated reference
