@@ -26,6 +26,8 @@ from nightmill.config.load import find_folder
 from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, NightmillError
 
+WIDE = 160
+"""Columns of tables that go into a file or a pipe."""
 app = typer.Typer(
     name="nightmill",
     help="Nightly jobs for cities and factories: raw drops -> Delta tables -> models -> predictions.",
@@ -418,7 +420,8 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
     else:
         from nightmill.tables import show
 
-        show(outcome, Console(markup=False))
+        # nobody reads columns cut to 80 signs out of a file
+        show(outcome, Console(markup=False, width=None if sys.stdout.isatty() else WIDE))
     for subject, failure in outcome.failures.items():
         if debug:
             logs.trace(failure)

@@ -246,9 +246,10 @@ def train(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Ou
     use_cases = work.use_cases(targets)
     from nightmill.train.run import train as stage
 
+    run_id = work.run_id  # from here on lines name it
     log.info("train %s", ", ".join(use_case.name for use_case in use_cases))
     wanted = [_wanted(work, use_case, None) for use_case in use_cases]
-    found = stage(work.lake, work.run_id, wanted, work.configuration.environment, work.registry, progress)
+    found = stage(work.lake, run_id, wanted, work.configuration.environment, work.registry, progress)
     outcome = Outcome()
     for use_case, item in zip(use_cases, found, strict=True):
         (outcome.failures if isinstance(item, NightmillError) else outcome.results)[use_case.name] = item  # type: ignore[assignment]

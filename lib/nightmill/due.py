@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from nightmill.config import DataSet, Time, UseCase
 from nightmill.errors import NightmillError
-from nightmill.ingest.drop import days_of_drops
+from nightmill.ingest.drop import days_of_drops, names_of_drops
 from nightmill.lake.ops import events
+from nightmill.lake.quarantine import held_days
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake, Table
 
@@ -41,15 +42,24 @@ def drops(lake: Lake, data_set: DataSet, raw: str, night: date, lookback: timede
 
 def never_dropped(lake: Lake, data_set: DataSet, raw: str) -> bool:
     """Whether nothing of a data set has ever come: it is configured, and not in use here."""
-    if data_set.source.is_pulled or not data_set.source.by_day:
+    if data_set.source.is_pulled or lake.table("bronze", data_set.name).exists():
         return False
-    return not lake.table("bronze", data_set.name).exists() and not days_of_drops(data_set, raw)
+    return not names_of_drops(data_set, raw)
 
 
 def is_missing(data_set: DataSet, raw: str, night: date) -> bool:
     """Whether a data set has a drop a day and none for the night's."""
     source = data_set.source
     return source.by_day and not source.is_pulled and night not in days_of_drops(data_set, raw)
+
+
+def refused_whole(lake: Lake, data_set: DataSet, night: date) -> tuple[str, str] | None:
+    """A file of the night's drop and why it was refused, where no file of that drop could be read."""
+    held = held_days(lake, data_set.name).get(night, []) if data_set.source.by_day else []
+    bronze = lake.table("bronze", data_set.name)
+    if not held or (bronze.exists() and night in bronze.days()):
+        return None
+    return held[0]
 
 
 def training(lake: Lake, use_case: UseCase, time: Time, registry: Registry, night: date) -> str:

@@ -95,7 +95,7 @@ def explain(
         day=first["day"],
         origin=first["ts"],
         target=str(first["target"]),
-        unit=series.contract.column(use_case.target.column).unit or "" if use_case.target.column else "steps",
+        unit=_unit(series, use_case.target.column),
         values=[{name: row[name] for name in shown if row.get(name) is not None} for row in rows],
         run=str(first["run_id"]),
         scored_at=first["scored_at"],
@@ -103,6 +103,11 @@ def explain(
         model=model,
         gold=gold,
     )
+
+
+def _unit(series: DataSet, column: str | None) -> str:
+    unit = series.contract.column(column).unit or "" if column else "steps"
+    return "" if unit == "1" else unit
 
 
 def _lookback(registry: Registry, use_case: str, model: ModelOrigin) -> int:

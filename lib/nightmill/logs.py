@@ -18,7 +18,10 @@ from nightmill.errors import NightmillError
 
 FORM = "NIGHTMILL_LOG"
 """Environment variable: text or json; without it text on a terminal and json elsewhere."""
-_SECRET = re.compile(r"SECRET|PASSW|_PASS$|_PWD$|TOKEN|CREDENTIAL|(^|_)KEY(_|$)|PRIVATE|WEBHOOK", re.IGNORECASE)
+_SECRET = re.compile(
+    r"SECRET|PASSW|PASSPHRASE|(^|_)PASS(_|$)|_PWD$|TOKEN|CREDENTIAL|API_?KEY|(^|_)KEY(_|$)|PRIVATE|WEBHOOK",
+    re.IGNORECASE,
+)
 _LEAST = 6
 """Shorter values of the environment are words that may stand anywhere."""
 _NAMED = r"[\w.-]*(?:token|key|secret|password|passwd|pwd|signature|sig)"

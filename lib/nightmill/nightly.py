@@ -42,7 +42,8 @@ from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError, WorkFailed
 from nightmill.lake.ops import compact
 from nightmill.lake.run import Step
-from nightmill.monitor.tell import posted, to_prometheus, to_webhook
+from nightmill.logs import speak_of
+from nightmill.monitor.tell import POSTED, to_prometheus, to_webhook
 from nightmill.report import is_reported
 from nightmill.spark import cancel_jobs
 
@@ -134,10 +135,20 @@ def nightly(work: Work, targets: list[str], watch: Watch = lambda _: None) -> Ou
     require_raw(work)
     outcome = Outcome()
     for day in work.days:
-        night = _Run(work, day, use_cases, watch).run()
+        night = _Run(_night_of(work, day), day, use_cases, watch).run()
         outcome.results[str(day)] = night
         outcome.failures |= night.failures
     return outcome
+
+
+def _night_of(work: Work, day: date) -> Work:
+    """The work of one of several nights: a run of its own."""
+    if len(work.days) == 1:
+        return work
+    one = copy(work)
+    one.days, one.run_id = [day], f"{work.run_id}-{day:%Y%m%d}"
+    speak_of(one.run_id)
+    return one
 
 
 class _Run:
@@ -202,7 +213,7 @@ class _Run:
             except OSError as error:
                 log.warning("figures for Prometheus were not written: %s", error)
         if to_webhook(self.work.lake, night.run_id, night.day):
-            step.event(posted(night.day))
+            step.event(POSTED)
 
     # what there is to do
 
@@ -307,6 +318,8 @@ class _Run:
                 )
             lines = self.tasks[key].run()
         except Exception as error:
+            if self.stopped.is_set():  # its job was cancelled
+                return [Line(*key, "skipped", "the night was stopped")]
             typed = typed_error(error, subject)
             lines = [Line(*key, "failed", typed.what, error=typed)]
         finally:
@@ -342,6 +355,13 @@ class _Run:
                 f"no drop of {data_set.name} for {self.night}",
                 where=f"{self.raw}: {data_set.source.path}",
                 fix="deliver it: the next night lands it and makes up for this one",
+            )
+        if refused := due.refused_whole(self.work.lake, data_set, self.night):
+            file, why = refused
+            raise DataRefused(
+                f"no file of the drop of {data_set.name} for {self.night} can be read: {why}",
+                where=f"{self.raw}/{file}",
+                fix="deliver it again: the next night lands it and makes up for this one",
             )
         new = landed.files or len(landed.refused) > landed.waiting
         said = f"{landed.records:,} records of {landed.files} files" if new else "all files had landed before"

@@ -9,10 +9,10 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from town import FIRST, Town, found, readings
 
-from nightmill import commands, nightly, tables
+from nightmill import commands, due, nightly, tables
 from nightmill.commands import Outcome
 from nightmill.errors import ConfigError, DataRefused, LeaseHeld
-from nightmill.lake.ops import events
+from nightmill.lake.ops import events, last_records
 from nightmill.nightly import Night
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -127,6 +127,48 @@ def test_nights_do_what_is_missing_and_make_up_for_a_drop_that_was_late(
     again = _night(town, after)
     assert [line.stage for line in again.results[str(after)].lines if line.state == "done"] == ["report"]
     assert report.exists()
+
+
+def test_nights_of_a_backfill_are_runs_of_their_own(evening: Town) -> None:
+    town, lake = evening, evening.work("x").lake
+    first, second = (LAST + timedelta(days=n) for n in (2, 3))
+    town.drop(first, readings(first))
+    town.drop(second, [*readings(second), *readings(first)[:10]])
+    outcome = _night(town, first, second)
+    assert not outcome.failures
+    runs = [outcome.results[str(day)].run_id for day in (first, second)]
+    assert len(set(runs)) == 2 and all(run.endswith(f"{day:%Y%m%d}") for run, day in zip(runs, (first, second)))
+    versions = {row["version"] for row in events(lake, "lineage", table="gold/town/speeds", direction="wrote")}
+    assert lake.table("gold", "town/speeds").version() in versions
+    counted: dict[str, int] = {}
+    for row in last_records(lake, "data/town/speeds"):
+        if row["day"] == first:
+            counted[row["fate"]] = counted.get(row["fate"], 0) + row["records"]
+    assert counted == {"parsed": 154, "accepted": 144, "duplicate": 10}
+    again = _night(town, second)
+    assert again.results[str(second)].idle
+
+
+@pytest.mark.parametrize("content", ["", "nothing,of,this\n1,2,3\n"], ids=["empty", "other columns"])
+def test_a_drop_that_is_refused_whole_fails_its_own_night_and_no_other(evening: Town, content: str) -> None:
+    bad = LAST + timedelta(days=4 if content else 6)
+    after = bad + timedelta(days=1)
+    evening.drop(bad, []).write_text(content)
+    outcome = _night(evening, bad)
+    assert outcome.exit_code == 4 and _states(outcome, bad)["land", "data/town/speeds"] == "failed"
+    assert "no file of the drop of town/speeds" in outcome.failures["land data/town/speeds"].what
+    evening.drop(after, readings(after))
+    outcome = _night(evening, after)
+    assert not outcome.failures and _states(outcome, after)["score", "town/speeds"] == "done"
+    assert _night(evening, after).results[str(after)].idle
+
+
+def test_a_table_of_which_no_file_ever_came_is_not_in_use(town: Town) -> None:
+    work = town.work("nightly", FIRST)
+    roads = work.configuration.data_set("data/town/roads")
+    assert due.never_dropped(work.lake, roads, str(town.raw))
+    town.history(1)
+    assert not due.never_dropped(work.lake, roads, str(town.raw))
 
 
 def test_a_night_has_a_day_and_is_alone_in_its_lake(town: Town) -> None:

@@ -83,6 +83,9 @@ def test_secrets_become_stars(said, monkeypatch: pytest.MonkeyPatch, form: str) 
     [
         ("AZURE_STORAGE_ACCOUNT_KEY", "with Geheim1", "with ***"),
         ("DB_PASS", "with Geheim1", "with ***"),
+        ("DB_PASSPHRASE", "with Geheim1", "with ***"),
+        ("SERVICE_APIKEY", "with Geheim1", "with ***"),
+        ("COMPASS_PORT", "at Geheim1", "at Geheim1"),
         ("MYSQL_PWD", "with Geheim1", "with ***"),
         ("SIGNING_KEY", "with Geheim1", "with ***"),
         ("HOME_TOWN", "in Geheim1", "in Geheim1"),

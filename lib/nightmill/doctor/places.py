@@ -7,6 +7,7 @@ import os
 import tempfile
 import urllib.request
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -15,6 +16,7 @@ from nightmill.config import Environment
 from nightmill.doctor.check import Check
 from nightmill.doctor.machine import disk
 from nightmill.logs import without_secrets
+from nightmill.web import request
 
 PATIENCE = 5.0
 """Seconds that a server has to answer."""
@@ -79,7 +81,7 @@ def alarms(environment: Environment) -> Check:
         return Check("alarms", "warn", f"{WEBHOOK} is no http address", "correct it: alarms are not posted")
     if file is not None:
         folder = _present(Path(file).expanduser().absolute().parent)
-        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        if not folder.is_dir() or not _can_write(folder):
             return Check("alarms", "warn", f"{folder} cannot be written", "correct night.prometheus, or grant rwx")
     wanted = [f"posted to {urlsplit(address).hostname}"] * bool(address) + [f"figures in {file}"] * bool(file)
     return Check("alarms", "ok", ", ".join(["in the tables and the report", *wanted]))
@@ -92,7 +94,7 @@ def models(environment: Environment) -> Check:
         return Check("models", "ok", "a SQLite file in the lake")
     if uri.startswith(("http://", "https://")):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE):
+            with urllib.request.urlopen(request(f"{uri.rstrip('/')}/health"), timeout=PATIENCE):
                 pass
         except OSError as error:
             return Check("models", "fail", f"{without_secrets(uri)}: {error}", "start it, or correct mlflow.uri")
@@ -121,6 +123,15 @@ def _store(uri: str) -> Any:
     from obstore.store import from_url
 
     return from_url(uri)
+
+
+def _can_write(folder: Path) -> bool:
+    """Tried: what a file system refuses (as /proc does) its rights do not always say."""
+    try:
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _present(folder: Path) -> Path:

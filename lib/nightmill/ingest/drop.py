@@ -85,20 +85,32 @@ def find_days(data_set: DataSet, raw: str, days: list[date]) -> list[RawFile]:
 
 def days_of_drops(data_set: DataSet, raw: str) -> set[date]:
     """All days of which a drop lies there, by names alone; empty for data sets whose path has no day."""
-    source = data_set.source
-    if not source.by_day or source.is_pulled:
+    if not data_set.source.by_day:
         return set()
+    return set(names_of_drops(data_set, raw).values()) - {None}  # type: ignore[return-value]
+
+
+def names_of_drops(data_set: DataSet, raw: str) -> dict[str, date | None]:
+    """Name of each file of a data set -> day of its drop, None where its path has no day; nothing is opened."""
+    source = data_set.source
+    if source.is_pulled:
+        return {}
     pattern = source.path.replace("${raw}", "").lstrip("/")
     filesystem, root = _open(raw)
     before = pattern.split("{day}")[0]
     fixed = re.split(r"[*?\[]", before)[0].rpartition("/")[0]
     selector = pafs.FileSelector(f"{root}/{fixed}".rstrip("/"), recursive=True, allow_not_found=True)
-    prefix, found = root.rstrip("/") + "/", set()
+    prefix = root.rstrip("/") + "/"
+    found: dict[str, date | None] = {}
     for info in filesystem.get_file_info(selector):
         name = info.path.removeprefix(prefix)
-        for text in set(_DAY.findall(name)) if info.type == pafs.FileType.File else ():
+        if info.type != pafs.FileType.File:
+            continue
+        if not source.by_day and _matches(name, pattern):
+            found[name] = None
+        for text in set(_DAY.findall(name)) if source.by_day else ():
             if _matches(name, pattern.replace("{day}", text)):
-                found.add(date.fromisoformat(text))
+                found[name] = date.fromisoformat(text)
     return found
 
 

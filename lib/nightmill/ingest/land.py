@@ -144,6 +144,10 @@ def _found(work: _Work, days: list[date]) -> _Drop:
     drop = _Drop(fresh, known=len(files) - len(fresh))
     if fresh:
         drop.groups, drop.refused = layouts(work.start, data_set, fresh, work.types)
+        if not data_set.source.may_be_empty:
+            there = {file.name for files in drop.groups.values() for file in files} | {*drop.refused, *work.known}
+            empty = [file.name for file in fresh if file.name not in there]  # a known one was corrected to nothing
+            drop.refused |= dict.fromkeys(empty, Refusal("unreadable_file", "it is empty"))
         if drop.groups:
             drop.records, drop.groups = _count(work.spark, data_set, drop.groups, drop.refused)
     return drop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ class Folder:
     def _replace(self, name: str, content: bytes) -> None:
         folder = Path(self.uri)
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+        temporary = folder / f".{name}.{secrets.token_hex(6)}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # who may read it is up to the umask
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -88,7 +89,7 @@ class Folder:
                 os.fsync(file.fileno())
             os.replace(temporary, folder / name)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     def _store(self) -> Any:

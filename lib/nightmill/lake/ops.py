@@ -93,7 +93,7 @@ def compact(lake: Lake) -> None:
 
 
 def events(lake: Lake, name: OpsTable, **equal: Any) -> list[dict[str, Any]]:
-    """Events in order of time that match, each (run, step, subject, event) once; empty before the first."""
+    """Events in order of time that match; one that was appended twice counts once. Empty before the first."""
     table = lake.table("ops", name)
     if not table.exists():
         return []
@@ -102,15 +102,16 @@ def events(lake: Lake, name: OpsTable, **equal: Any) -> list[dict[str, Any]]:
         one = pc.field(column) == value
         condition = one if condition is None else condition & one
     rows = table.delta().to_pyarrow_table(filters=condition).to_pylist()
-    unique = {(r["run_id"], r["step"], r["subject"], r["event"]): r for r in rows}
+    # the time is part of it: a run may do the same step again, for another day or after a retry
+    unique = {(r["run_id"], r["step"], r["subject"], r["event"], r["at"]): r for r in rows}
     return sorted(unique.values(), key=lambda r: r["at"])
 
 
 def last_records(lake: Lake, subject: str) -> list[dict[str, Any]]:
     """Rows of ops.records of a data set (data/city/air), each day as its last cleaning counted it."""
     told = events(lake, "records", subject=subject)
-    last = {row["day"]: row["run_id"] for row in told}
-    return [row for row in told if row["run_id"] == last[row["day"]]]
+    last = {row["day"]: (row["run_id"], row["at"]) for row in told}
+    return [row for row in told if (row["run_id"], row["at"]) == last[row["day"]]]
 
 
 def unfinished(lake: Lake, subject: str) -> list[dict[str, Any]]:

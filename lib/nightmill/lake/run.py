@@ -107,8 +107,9 @@ class Step:
 
     def lineage(self) -> None:
         """Appends what was read and written, with versions, to ops.lineage."""
+        base = self._base()  # one time for all: what was read belongs to what was written
         rows = [
-            self._base() | {"event": f"{direction} {table}", "direction": direction, "table": table, "version": version}
+            base | {"event": f"{direction} {table}", "direction": direction, "table": table, "version": version}
             for direction, tables in (("read", self.inputs), ("wrote", self.outputs))
             for table, version in tables.items()
         ]
@@ -133,7 +134,8 @@ def step(
         except BaseException as error:
             current.begin()
             status = "refused" if isinstance(error, NightmillError) else "failed"
-            current.event("ended", status, error=type(error).__name__, what=without_secrets(str(error))[:2000])
+            what = str(error) if isinstance(error, Exception) else "it was stopped from outside"
+            current.event("ended", status, error=type(error).__name__, what=without_secrets(what)[:2000])
             raise
         if current.begun:
             current.lineage()

@@ -13,6 +13,8 @@ Name = tuple[str, str, str]
 
 CALM = 0.8
 """An alarm ends below this share of the limit that raised it."""
+NOW = "; now "
+"""Stands between why an alarm was raised and what is measured while it ends."""
 NIGHTS = 2
 """Nights in a row below it that end an alarm."""
 
@@ -66,6 +68,8 @@ def judge(figures: Iterable[Figure], open_before: Mapping[Name, Alarm], night: d
             found.append(Alarm(figure, "stays" if before else "raised", before.since if before else night))
         elif before is not None:
             calm = before.calm + 1 if figure.value <= CALM * figure.limit else 0
+            why = before.figure.what.partition(NOW)[0]
+            figure = replace(figure, what=f"{why}{NOW}{figure.what}")
             found.append(Alarm(figure, "cleared" if calm >= figure.nights else "stays", before.since, calm))
     found += [replace(alarm, state="stays") for name, alarm in open_before.items() if name not in measured]
     order = {"raised": 0, "stays": 1, "cleared": 2}

@@ -17,12 +17,14 @@ from nightmill.lake.entities import slices_of
 from nightmill.lake.live import BEFORE, LIVE, NAIVE, Errors, Figures, day_batches, live_errors, usual
 from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake, Table
-from nightmill.metrics import psi
+from nightmill.metrics import psi, psi_by_chance
 from nightmill.monitor.alarms import Figure
 from nightmill.monitor.levels import level_figures
 
 LEAST = 30
-"""Predictions with truth, and values of a histogram, below which nothing is said of a slice."""
+"""Predictions with truth below which nothing is said of a slice."""
+SPREAD = 100
+"""Values of a histogram of ten parts below which nothing is said: fewer leave parts empty by chance."""
 USUAL = 3
 """Earlier nights from which on what is usual at the day's end can be told."""
 WEEK = 7
@@ -130,21 +132,23 @@ def _spread_figure(use_case: UseCase, predictions: Table, deciles: list[float], 
     for batch in day_batches(predictions, night, ["value"]):
         value = batch["value"].to_numpy(zero_copy_only=False).astype(float)
         counts += np.bincount(np.searchsorted(edges, value[np.isfinite(value)]), minlength=len(counts))
-    if counts.sum() >= LEAST:
+    if counts.sum() >= SPREAD:
         what = f"predictions of {night} are spread unlike {unlike}"
-        yield Figure(use_case.name, "drift", "predictions", psi(shares, counts), use_case.monitor.drift, what)
+        # steps of one forecast move together: they count as one value
+        limit = _drift_limit(use_case, shares.sum() / use_case.target.steps, counts / use_case.target.steps)
+        yield Figure(use_case.name, "drift", "predictions", psi(shares, counts), limit, what)
 
 
 def _expected(
     use_case: UseCase, predictions: Table, deciles: list[float], night: date
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-    """Edges of the usual distribution of predictions, its shares between them, and its name; no edges if unknown.
+    """Edges of the usual distribution of predictions, its counts between them, and its name; no edges if unknown.
 
     It is that of training, but for forecasts from the day's end only: what is usual at that hour is told by the nights
     before, as there are weekends and other days.
     """
     if use_case.task != "forecast" or use_case.score.origins == "each":
-        return np.array(deciles), np.ones(len(deciles) + 1), "those of training"
+        return np.array(deciles), np.full(len(deciles) + 1, 1e9), "those of training"
     days = [d for d in sorted(predictions.days_by_partition()) if d < night and _weekend(d) == _weekend(night)]
     if len(days) < USUAL:
         return np.zeros(0), np.ones(1), ""
@@ -183,12 +187,18 @@ def _input_figures(use_case: UseCase, gold: Table, version: int, slices: Slices,
     for where, part in parts.items():
         known = part & np.isfinite(value)
         before, now = value[known & alike], value[known & tonight]
-        if min(len(before), len(now)) < LEAST:
+        if min(len(before), len(now)) < SPREAD:
             continue
         edges = np.unique(np.quantile(before, np.linspace(0.1, 0.9, 9)))
-        shares = (np.bincount(np.searchsorted(edges, v), minlength=len(edges) + 1) for v in (before, now))
+        usual_, counts = (np.bincount(np.searchsorted(edges, v), minlength=len(edges) + 1) for v in (before, now))
         what = f"{use_case.target.column} of {night} is spread unlike the week before"
-        yield Figure(use_case.name, "drift", where or "inputs", psi(*shares), use_case.monitor.drift, what)
+        limit = _drift_limit(use_case, len(before), counts)
+        yield Figure(use_case.name, "drift", where or "inputs", psi(usual_, counts), limit, what)
+
+
+def _drift_limit(use_case: UseCase, expected: float, counts: NDArray[Any]) -> float:
+    """The limit of the use case, or where there are few values what chance alone may bring."""
+    return max(use_case.monitor.drift, psi_by_chance(expected, float(counts.sum()), len(counts)))
 
 
 def stale_days(lake: Lake, use_case: UseCase, time: Time, night: date, lookback: timedelta) -> list[date]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -72,6 +72,9 @@ def _judged(step: Step, result: Monitored) -> Monitored:
     told = events(step.lake, "alarms", subject=result.subject)
     before = open_alarms(row for row in told if row["day"] < result.night)
     result.alarms = judge(result.figures, before, result.night)
+    judged = {alarm.figure.name for alarm in result.alarms} | {figure.name for figure in result.figures}
+    tonight = open_alarms(row for row in told if row["day"] <= result.night)  # a second run of it measures less
+    result.alarms += [replace(up, state="raised") for name, up in tonight.items() if name not in judged]
     alarmed = {alarm.figure.name for alarm in result.alarms}
     result.figures = [f for f in result.figures if f.kind != "level" or f.name in alarmed]  # one per entity: too many
     known = {_told(row) for row in told if row["day"] == result.night}

@@ -8,7 +8,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,30 @@ from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake
 from nightmill.monitor.alarms import in_words
 from nightmill.monitor.stage import Monitored
+from nightmill.web import request
 
 log = logging.getLogger(__name__)
 
 WEBHOOK = "NIGHTMILL_WEBHOOK"
 """Environment variable with the address that receives alarms: such addresses hold secrets."""
+POSTED = "posted alarms"
+"""The event of ops.runs that says that all alarms up to its time were posted."""
 ATTEMPTS, PATIENCE = 3, 10.0
 """How often sending is tried, and seconds that each answer may take."""
 
 
 def to_webhook(lake: Lake, run_id: str, night: date) -> bool:
-    """Posts as JSON the alarms of a night that began or ended and were not posted yet; returns whether that was done.
+    """Posts as JSON the alarms that began or ended and were not posted yet; returns whether that was done.
 
-    `text` says them in words, as chat systems show it. What cannot be sent is logged, fails nothing, and is sent by
-    the next run of the night.
+    `text` says them in words, as chat systems show it. What cannot be sent is logged, fails nothing, and is sent with
+    the next night; where nothing was ever posted these are the night's alone.
     """
     address = os.environ.get(WEBHOOK, "")
     if not address:
         return False
-    before = max((row["at"] for row in events(lake, "runs", event=posted(night))), default=datetime.min)
-    rows = [r for r in events(lake, "alarms", day=night) if r["state"] != "stays"]
-    rows = [r for r in rows if r["at"].replace(tzinfo=None) > before.replace(tzinfo=None)]
+    before = max((row["at"] for row in events(lake, "runs", event=POSTED)), default=None)
+    told = events(lake, "alarms") if before else events(lake, "alarms", day=night)
+    rows = [row for row in told if row["state"] != "stays" and (before is None or row["at"] > before)]
     if not rows:
         return False
     if urlsplit(address).scheme not in ("http", "https"):
@@ -49,16 +52,15 @@ def to_webhook(lake: Lake, run_id: str, night: date) -> bool:
     return _posted(address, json.dumps(body).encode())
 
 
-def posted(night: date) -> str:
-    """The event of ops.runs that says that the alarms of a night were posted."""
-    return f"posted alarms of {night}"
-
-
 def _posted(address: str, body: bytes) -> bool:
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    try:
+        asked = request(address, body)
+    except ValueError:
+        log.warning("alarms were not sent: %s is no http address", WEBHOOK)
+        return False
     for attempt in range(ATTEMPTS):
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE):
+            with urllib.request.urlopen(asked, timeout=PATIENCE):
                 return True
         except (OSError, HTTPException, ValueError) as error:  # what addresses and servers get wrong
             if attempt == ATTEMPTS - 1:

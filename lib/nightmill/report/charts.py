@@ -136,7 +136,7 @@ def whiskers(
     if not known:
         return Markup("")
     low, high = min(0.0, *known), max(known) * 1.05 or 1.0
-    start, row_high = 92, 21
+    start, row_high = 112, 21
     tall = len(rows) * row_high + 34
 
     def x(value: float) -> float:

@@ -50,8 +50,8 @@ def _last(told: list[dict[str, Any]], step: str, subject: str, table: str, until
 
 def _read(told: list[dict[str, Any]], wrote: dict[str, Any]) -> dict[str, int]:
     """Table -> version of what the step read that wrote a table."""
-    same = (wrote["run_id"], wrote["step"], wrote["subject"])
-    rows = (r for r in told if (r["run_id"], r["step"], r["subject"]) == same and r["direction"] == "read")
+    same = [wrote[name] for name in ("run_id", "step", "subject", "at")]
+    rows = (r for r in told if r["direction"] == "read" and [r[n] for n in ("run_id", "step", "subject", "at")] == same)
     return {row["table"]: row["version"] for row in rows}
 
 

@@ -15,7 +15,6 @@ from nightmill.report.told import Alarm, Ran, State
 STAGES = ("land", "clean", "features", "train", "evaluate", "score", "monitor", "report")
 """In the order in which a night takes them."""
 _STATES: dict[str, State] = {"done": "done", "refused": "failed", "failed": "failed", "killed": "killed"}
-COLUMNS = ["run_id", "step", "subject", "event", "at", "status", "detail"]
 Row = Mapping[str, Any]
 
 
@@ -32,7 +31,7 @@ class Told:
 
 def night_of(lake: Lake, day: date) -> Told:
     """The steps of all runs of a day's night; a later run of it says what the first left out."""
-    rows = _runs(lake)
+    rows = events(lake, "runs")
     nights = [row for row in rows if row["step"] == "nightly" and row["event"] == f"night {day}"]
     found: dict[tuple[str, str], Ran] = {}
     for row in nights:
@@ -72,16 +71,6 @@ def alarms_of(lake: Lake, day: date) -> list[Alarm]:
 def _weight(alarm: Alarm) -> float:
     """Alarms furthest beyond their limit first."""
     return -alarm.value / alarm.limit if alarm.limit > 0 else 0.0
-
-
-def _runs(lake: Lake) -> list[Row]:
-    """Events of ops.runs in order of time, each once; a run of several nights starts a step in each of them."""
-    table = lake.table("ops", "runs")
-    if not table.exists():
-        return []
-    rows = table.delta().to_pyarrow_table(columns=COLUMNS).to_pylist()
-    unique = {(r["run_id"], r["step"], r["subject"], r["event"], r["at"]): r for r in rows}
-    return sorted(unique.values(), key=lambda r: r["at"])
 
 
 def _by_hand(rows: Iterable[Row], day: date, told: set[str]) -> dict[str, list[Ran]]:

@@ -1,7 +1,7 @@
 """Events are appended, told once, and tell of runs that were killed."""
 
 import threading
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from nightmill.errors import DataRefused
 from nightmill.lake import ops
 from nightmill.lake.lease import Lease
-from nightmill.lake.ops import events, unfinished
+from nightmill.lake.ops import append, events, unfinished
 from nightmill.lake.run import Step, new_run_id, step
 from nightmill.lake.tables import Lake
 
@@ -59,10 +59,18 @@ def test_a_step_without_an_end_was_killed_and_the_next_run_says_so_once(
 
 
 def test_an_event_that_was_written_twice_is_told_once(lake: Lake) -> None:
-    current = Step(lake, "run-1", "clean", "city/traffic", Lease(lake, "city/traffic", "run-1", MINUTE))
-    current.event("started")
-    current.event("started")
+    row = {"run_id": "run-1", "step": "clean", "subject": "city/traffic", "event": "started", "at": datetime.now(UTC)}
+    append(lake, "runs", [dict(row)])
+    append(lake, "runs", [dict(row)])
     assert len(events(lake, "runs")) == 1
+
+
+def test_a_run_may_do_a_step_again_and_a_kill_of_the_second_is_told(lake: Lake) -> None:
+    with step(lake, "run-1", "clean", "city/traffic", MINUTE) as current:
+        current.begin()
+    Step(lake, "run-1", "clean", "city/traffic", Lease(lake, "city/traffic", "run-1", MINUTE)).event("started")
+    assert [row["event"] for row in events(lake, "runs")] == ["started", "ended", "started"]
+    assert len(unfinished(lake, "city/traffic")) == 1
 
 
 def test_lineage_names_inputs_and_outputs_with_versions(lake: Lake) -> None:

@@ -44,6 +44,20 @@ def test_what_was_not_measured_stays_as_it_was() -> None:
     assert {alarms[0].since for alarms in nights} == {FIRST}
 
 
+def test_an_alarm_that_ends_still_says_why_it_was_raised() -> None:
+    told, up = [], dict[Name, Alarm]()
+    for number, (value, what) in enumerate([(2, "error of 4"), (1, "error of 2"), (1, "error of 1")]):
+        figure = Figure("city/traffic", "error", "", value, 1.5, what)
+        alarms = judge([figure], up, FIRST + timedelta(days=number))
+        up = {alarm.figure.name: alarm for alarm in alarms}
+        told += [(alarm.state, alarm.figure.what) for alarm in alarms]
+    assert told == [
+        ("raised", "error of 4"),
+        ("stays", "error of 4; now error of 2"),
+        ("cleared", "error of 4; now error of 1"),
+    ]
+
+
 def test_alarms_of_a_night_come_first() -> None:
     up = {a.figure.name: a for a in judge([_figure(2, "road=1")], {}, FIRST)}
     alarms = judge([_figure(2, "road=1"), _figure(2, "road=2")], up, FIRST + timedelta(days=1))

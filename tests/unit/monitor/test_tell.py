@@ -20,6 +20,7 @@ from nightmill.lake.tables import Lake
 from nightmill.monitor import tell
 from nightmill.monitor.alarms import Alarm, Figure
 from nightmill.monitor.stage import Monitored
+from nightmill.web import request
 
 NIGHT = date(2026, 3, 2)
 FIGURE = Figure("city/traffic", "error", 'road="7"', 2.0, 1.5, "mean absolute error 4 on 2026-03-01, 2 is usual")
@@ -76,8 +77,31 @@ def test_new_and_ended_alarms_are_posted_and_tried_again(
     assert tell.to_webhook(lake, "run-1", NIGHT)
     assert len(posted) == 2 and posted[1]["night"] == "2026-03-02" and posted[1]["run"] == "run-1"
     assert [alarm["slice"] for alarm in posted[1]["alarms"]] == ['road="7"'] and "2 is usual" in posted[1]["text"]
-    _step(lake).event(tell.posted(NIGHT))
+    _step(lake).event(tell.POSTED)
     assert not tell.to_webhook(lake, "run-2", NIGHT), "nobody is called twice"
+
+
+def test_what_could_not_be_posted_in_a_night_is_posted_with_the_next(
+    lake: Lake, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, posted, answers = server
+    monkeypatch.setenv(tell.WEBHOOK, address)
+    monkeypatch.setattr(tell.time, "sleep", lambda _: None)
+    _step(lake).event(tell.POSTED)
+    for night in (NIGHT + timedelta(days=1), NIGHT + timedelta(days=2)):
+        row = {"kind": "late", "value": 2.0, "limit": 1.5, "what": "x", "since": night, "calm": 0, "day": night}
+        _step(lake).alarms([row | {"subject": "data/town/x", "slice": "", "state": "raised"}])
+    answers += [500] * tell.ATTEMPTS
+    assert not tell.to_webhook(lake, "run-2", NIGHT + timedelta(days=1))
+    assert tell.to_webhook(lake, "run-3", NIGHT + timedelta(days=2))
+    assert [alarm["since"] for alarm in posted[-1]["alarms"]] == ["2026-03-03", "2026-03-04"]
+
+
+def test_the_login_of_an_address_is_sent_as_servers_expect_it() -> None:
+    asked = request("https://bot:pa%3Ass@chat.example:8443/hook?x=1", b"{}")
+    assert asked.full_url == "https://chat.example:8443/hook?x=1"
+    assert asked.get_header("Authorization") == "Basic Ym90OnBhOnNz" and asked.get_method() == "POST"
+    assert request("http://h/x").get_header("Authorization") is None
 
 
 @pytest.mark.parametrize("wrong", ["", "file:///etc/passwd", "http://localhost:abc/secret", "http://ho st/secret"])
