@@ -29,6 +29,8 @@ _DELTA = {
 _DEFAULTS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # a worker reads whole row groups, and of daily files only those that hold its entities
+    "spark.hadoop.parquet.block.row.count.limit": "65536",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # every encoding that Java has

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,9 @@ def _as_soon_as(ready: Callable[[], Any], do: Callable[[Any], None]) -> Iterator
 
 def _training(parent: int) -> psutil.Process | None:
     for child in psutil.Process(parent).children():
-        if "train" in child.cmdline():
-            return child
+        with suppress(psutil.Error):  # it may end meanwhile
+            if "train" in child.cmdline():
+                return child
     return None
 
 

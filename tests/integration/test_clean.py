@@ -255,6 +255,7 @@ def test_refused_records_are_corrected_and_replayed(town: Town, tmp_path: Path) 
     assert found == {("d", FIRST, 77.0), ("e", before, 5.0), ("f", FIRST, 5.0)}
 
 
+@pytest.mark.slow
 def test_corrections_stay_when_the_day_is_made_anew_and_fall_with_their_file(town: Town, tmp_path: Path) -> None:
     path = tmp_path / "refused.csv"
     town.drop(FIRST, [*readings(FIRST), "d,2026-03-02 10:00:00,fast"])
@@ -317,6 +318,7 @@ def test_what_is_not_edited_stays_as_it_is(town: Town, tmp_path: Path) -> None:
     assert (row["speed"], row["ok"], row["note"]) == (50.0, True, None)
 
 
+@pytest.mark.slow
 def test_texts_with_line_ends_and_columns_of_the_files_own_names_come_back_as_they_were(
     town: Town, tmp_path: Path
 ) -> None:

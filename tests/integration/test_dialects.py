@@ -164,6 +164,7 @@ def test_old_times_of_parquet_mean_utc_and_what_spark_cannot_read_is_named(town:
     assert row["ts"].astimezone(UTC).hour == 12
 
 
+@pytest.mark.slow
 def test_a_column_without_a_value_says_nothing_of_its_type(town: Town) -> None:
     sets = ("source.format=parquet", "contract.columns.speed={type: float, required: false}")
 

@@ -1,9 +1,11 @@
 """Silver becomes gold: features known at their row's time, targets, in files sorted by entity and time."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 from town import FIRST, USE_CASE, Town, found, readings
 
 from nightmill import commands
@@ -65,6 +67,7 @@ def test_a_new_day_leaves_the_earlier_files_alone(made: tuple[Town, set[str]]) -
     assert len(town.rows("gold")) == 3 * 144
 
 
+@pytest.mark.slow
 def test_a_static_input_that_no_feature_reads_leaves_gold_alone(town: Town) -> None:
     day = town.history(1)[0]
     town.stages(*STAGES, days=(day,))
@@ -106,6 +109,7 @@ def test_nothing_new_writes_nothing_and_a_forced_day_is_identical(town: Town) ->
     assert town.rows("gold") == before
 
 
+@pytest.mark.slow
 def test_a_changed_feature_makes_all_days_anew(town: Town) -> None:
     days = town.history(2)
     town.stages(*STAGES, days=tuple(days))
@@ -182,3 +186,11 @@ def test_remaining_life_counts_to_the_next_failure_and_reopens_days_when_it_happ
     assert life("a")[21] == (40.0, 1.0), "longer lives count as the cap"
     assert life("a")[48 + 24] == (0.0, 52.0)
     assert FIRST + timedelta(days=1) == days[1]
+
+
+def test_row_groups_are_small_enough_to_be_read_apart(tmp_path: Path, spark: SparkSession) -> None:
+    spark.range(150_000).coalesce(1).write.format("delta").save(str(tmp_path / "table"))
+    (file,) = (tmp_path / "table").glob("*.parquet")
+    footer = pq.ParquetFile(file).metadata
+    rows = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    assert sum(rows) == 150_000 and max(rows) <= 65_536

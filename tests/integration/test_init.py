@@ -45,6 +45,7 @@ LINES = {
 FILES = {name: "\n".join([head, *map(line, HOURS)]) + "\n" for name, (head, line) in LINES.items()}
 
 
+@pytest.mark.slow
 def test_odd_files_are_proposed_so_that_all_their_records_are_accepted(tmp_path: Path) -> None:
     conf, raw = tmp_path / "conf", tmp_path / "raw"
     (conf / "env").mkdir(parents=True)

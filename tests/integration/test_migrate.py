@@ -69,6 +69,7 @@ def test_the_numbers_that_migration_gives_are_those_of_cleaning(town: Town) -> N
     assert {row["original"]: row["record"] for row in town.rows("quarantine") if row["stage"] == "clean"} == given
 
 
+@pytest.mark.slow
 def test_another_zone_puts_bronze_and_corrections_on_other_days(town: Town, tmp_path: Path) -> None:
     """0:30 in Berlin is the day before in New York, in bronze, in silver and for a corrected record."""
     town.drop(FIRST, ["a,2026-03-02 12:00:00,50", "b,2026-03-02 00:30:00,fast", "c,2026-03-02 00:30:00,7"])

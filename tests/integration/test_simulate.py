@@ -147,6 +147,7 @@ MOVED = ("malformed", "bad_time", "future_time", "unknown_entity", "bad_code")
 """Kinds that leave a record, which no longer says of what step it is."""
 
 
+@pytest.mark.slow
 def test_days_written_alone_or_with_other_partitions_are_the_same(spark, drops, tmp_path):
     raw, _ = drops
     some = ["city/traffic", "city/detectors", "city/air", "city/river", "city/water", "factory/spare_parts"]
