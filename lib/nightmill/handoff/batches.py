@@ -188,7 +188,7 @@ class Batches:
         torch.index_select(windows["x"], 0, torch.from_numpy(places.first), out=slot.flat)
         if "y" in windows:
             torch.index_select(windows["y"], 0, torch.from_numpy(places.ahead), out=host.y)
-        self._rows.used(self.size * self._window.lookback)
+        self._rows.used()
         slot.send()
 
 

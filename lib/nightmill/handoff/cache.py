@@ -33,6 +33,8 @@ class Mapped:
     def __init__(self, path: Path, fields: Sequence[Field], writable: bool = False) -> None:
         with path.open("r+b" if writable else "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
+        if writable:  # else the system keeps the file in pieces of 2 MiB, and maps a whole one for each row
+            self._map.madvise(mmap.MADV_RANDOM)
         buffer = pa.py_buffer(self._map)
         batch = pa.ipc.open_file(pa.BufferReader(buffer)).get_batch(0)
         self.arrays: dict[str, Values] = {}

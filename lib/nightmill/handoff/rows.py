@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,21 +32,20 @@ class Rows:
     rows_read: int
     """Rows that were decoded for them now; 0 where the cache had them."""
     mapped: Mapped | None = None
-    period: int = 0
-    """Bytes of rows after which pages are handed back."""
-    _since: int = 0
+    share: int = 0
+    """Bytes that pages in use may take."""
+    _before: int = 0
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return sum(field.row_bytes for field in self.fields)
 
-    def used(self, rows: int) -> None:
-        """Told how many rows were read: from time to time their pages are handed back."""
-        self._since += rows * self.row_bytes
-        if self.mapped is not None and self._since >= self.period:
+    def used(self) -> None:
+        """Told that rows were read: pages in use are handed back once they take more than their share."""
+        if self.mapped is not None and mapped_bytes() - self._before >= self.share:
             self.mapped.release()
-            self._since = 0
+            self._before = mapped_bytes()
 
 
 def hold(
@@ -62,8 +62,17 @@ def hold(
         rows.rows_read = fill(gold, index, layout, fields, arrays, done=release)
 
     found = (cache or Cache.default()).fetch(_key(gold, layout, fields), fields, layout.rows, make)
-    rows.arrays, rows.mapped, rows.period = found.arrays, found, memory // 4
+    rows.arrays, rows.mapped, rows.share, rows._before = found.arrays, found, memory // 3, mapped_bytes()
     return rows
+
+
+def mapped_bytes() -> int:
+    """Memory of this process that holds files; 0 where the system does not say: there it decides what stays."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE
+    except OSError:
+        return 0
 
 
 def _key(gold: Pinned, layout: Layout, fields: Sequence[Field]) -> str:

@@ -71,7 +71,7 @@ class SideRows:
             number = seen.edges[interval] + row[known] - seen.first[interval]
             start[:count][known] = layout.places(number)[0] - (self.side.lookback - 1)
         torch.index_select(self._windows, 0, torch.from_numpy(start), out=into.view(len(into), -1))
-        self._held.used(len(into) * self.rows)
+        self._held.used()
 
     def _as_of(self, mine: Ints, ts: Ints) -> Ints:
         """Logical row of the last one that is known of these entities at these times; -1 where there is none."""
