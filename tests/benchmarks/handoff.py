@@ -299,8 +299,8 @@ def memory(report: Report, uri: str, folder: Path) -> None:
             f"{share:.2f}", holds=holds,
         )  # fmt: skip
     report.say(
-        "Bounds: an epoch of twice the time, a peak of 1.2 budgets. The peak is what the process took (proportional set "
-        f"size) beyond the {whole['before'] / 2**20:,.0f} MiB that it had once torch and the other libraries were loaded."
+        "Bounds: an epoch of twice the time, a peak of 1.2 budgets. The peak is what the process took (proportional "
+        f"set size) beyond the {whole['before'] / 2**20:,.0f} MiB that it had once all libraries were loaded."
     )
 
 
