@@ -88,7 +88,8 @@ class Batches:
         self.plan, self.rank, self.prefetch, self.device = plan, rank, prefetch, torch.device(device)
         self.steps, self.size = plan.steps, plan.size_of(rank)
         self._window, self._width, self._categories = window, len(features), len(codes or {})
-        self._layout = lay_out(index, plan.samples, plan.range_of(rank), window.horizon if target is not None else 0)
+        held = plan.range_of(rank)
+        self._layout = lay_out(index, plan.samples, held, window.horizon if target is not None else 0)
         fields = [numbers("x", features)]
         fields += [numbers("y", [target], blank=float("nan"))] if target is not None else []
         fields += [numbers("weight", [weight])] if weight is not None else []
@@ -98,16 +99,13 @@ class Batches:
         self.rows_read, self.rows_kept = self._rows.rows_read, self._layout.kept
         if weight is not None:
             _refuse_weights(self._rows, weight, index)
-        held = plan.range_of(rank)
         self._sides = {
             name: SideRows(side, index, plan.samples, held, memory, cache) for name, side in (sides or {}).items()
         }
         self._ahead = max(window.horizon, 1)
-        self._windows = {field.name: sliding(self._rows.arrays[field.name], 1) for field in self._rows.fields}
         # rows follow one another, so a window is one stretch of lookback * features floats
-        self._windows["x"] = sliding(self._rows.arrays["x"], window.lookback)
-        if target is not None:
-            self._windows["y"] = sliding(self._rows.arrays["y"], self._ahead)
+        lengths = {"x": window.lookback, "y": self._ahead}
+        self._windows = {name: sliding(rows, lengths.get(name, 1)) for name, rows in self._rows.arrays.items()}
         self._spare: list[list[_Slot]] = []
         self._epoch = self._taken = 0
 
@@ -166,7 +164,7 @@ class Batches:
             yield from map(_Places, row, row - (lookback - 1), ahead, entity, ts, age, steps.weight)
 
     def _new_slot(self) -> _Slot:
-        more = {field.name: (field.width, torch.from_numpy(np.zeros(0, field.dtype)).dtype) for field in self._arrays}
+        more = {field.name: (field.width, self._windows[field.name].dtype) for field in self._arrays}
         shape = self.size, self._window.lookback, self._width
         sides = {name: (side.rows, side.width) for name, side in self._sides.items()}
         return _Slot(shape, self._ahead, self._categories, more, sides, self.device)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from nightmill.errors import DataRefused
 
 Values = NDArray[Any]
+MUST_BE_FINITE = "silver and features must be finite: give the column a range in the data set, or fix the feature"
+"""What to do about infinite values."""
 UNKNOWN = 0
 """Code of a category that the vocabulary does not hold, and of a missing one."""
 

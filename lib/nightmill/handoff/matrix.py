@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightmill.errors import DataRefused
-from nightmill.handoff.columns import Field, Values
+from nightmill.handoff.columns import MUST_BE_FINITE, Field, Values
 from nightmill.handoff.cuts import cut_with_owner
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
@@ -115,8 +115,7 @@ def _scatter(columns: list[Values], into: Values, copies: Copies) -> None:
         begin, stop = int(low[a:b].min()), int(high[a:b].max())
         whole = b - a == 1  # all of it stays together: no second copy
         rows = into[target[a] : target[a] + stop - begin] if whole else tile[: stop - begin]
-        for number, column in enumerate(columns):
-            rows[:, number] = column[begin:stop]
+        transpose([column[begin:stop] for column in columns], rows)
         if whole:
             continue
         if stop - begin < SHORT * (b - a):
@@ -173,5 +172,4 @@ def _refuse_infinite(field: Field, infinite: NDArray[np.int64], values: Values, 
     span = int(np.searchsorted(layout.spans.row, row, "right")) - 1
     entity = index.entities[index.runs.entity[layout.spans.run[span]]]
     what = f"column '{field.columns[number]}' is infinite in {infinite[number]} rows, as of entity '{entity}'"
-    fix = "silver and features must be finite: give the column a range in the data set, or fix the feature"
-    raise DataRefused(what, where=index.source, fix=fix)
+    raise DataRefused(what, where=index.source, fix=MUST_BE_FINITE)

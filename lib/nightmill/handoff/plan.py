@@ -134,9 +134,7 @@ class Plan:
 
     def _lane(self, lane: int, epoch: int) -> _Lane:
         first, stop = int(self._edges[lane]), int(self._edges[lane + 1])
-        if not self.shuffle:
-            return _Lane(first, stop, self.mixed // self.lanes, None)
-        return _Lane(first, stop, self.mixed // self.lanes, (self.seed, epoch, lane))
+        return _Lane(first, stop, self.mixed // self.lanes, (self.seed, epoch, lane) if self.shuffle else None)
 
 
 class _Lane:

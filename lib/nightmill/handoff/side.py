@@ -56,6 +56,7 @@ class SideRows:
         self._steps = (max(side.index.span[1], index.span[1]) - self._base) // every + 1
         self._keys = runs.entity * self._steps + (runs.ts - self._base) // every
         self._seen = self._rows_seen(index, samples, held)
+        self._numbers = self._seen.edges
         self._layout = lay_out(side.index, self._seen, (0, self._seen.count), side.ahead)
         fields = [numbers("x", side.columns, blank=float("nan"))]
         self._held = hold(side.gold, side.index, self._layout, fields, memory, cache)
@@ -68,7 +69,7 @@ class SideRows:
         known = row >= 0
         if known.any():
             interval = np.searchsorted(seen.first, row[known], "right") - 1
-            number = seen.edges[interval] + row[known] - seen.first[interval]
+            number = self._numbers[interval] + row[known] - seen.first[interval]
             start[:count][known] = layout.places(number)[0] - (self.side.lookback - 1)
         torch.index_select(self._windows, 0, torch.from_numpy(start), out=into.view(len(into), -1))
         self._held.used()

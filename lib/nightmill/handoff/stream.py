@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nightmill.errors import DataRefused
-from nightmill.handoff.columns import Values, numbers
+from nightmill.handoff.columns import MUST_BE_FINITE, Values, numbers
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.matrix import READERS, transpose
@@ -93,5 +93,4 @@ def _pieces(gold: Pinned, columns: Sequence[str], readers: int) -> Iterator[list
 def _refuse_infinite(values: list[Values], columns: Sequence[str], where: str) -> None:
     for column, name in zip(values, columns, strict=True):
         if many := int(np.isinf(column).sum()):
-            fix = "silver and features must be finite: give the column a range in the data set, or fix the feature"
-            raise DataRefused(f"column '{name}' is infinite in {many} rows", where=where, fix=fix)
+            raise DataRefused(f"column '{name}' is infinite in {many} rows", where=where, fix=MUST_BE_FINITE)
