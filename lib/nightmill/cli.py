@@ -307,6 +307,7 @@ def doctor(
     lake: LakePath = None,
     env: Env = "local",
     conf: Conf = None,
+    sets: Sets = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -315,7 +316,7 @@ def doctor(
     def run() -> Outcome:
         from nightmill.doctor import examine, render
 
-        checks = examine(Configuration.load(conf, env, raw=raw, lake=lake))
+        checks = examine(Configuration.load(conf, env, sets or (), raw, lake))
         if as_json:
             print(json.dumps([_plain(check) for check in checks], indent=1))
         else:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -162,6 +162,12 @@ def require_raw(work: Work) -> str:
     return raw
 
 
+def require_come(night: date, known: Callable[[], bool]) -> None:
+    """Raises ConfigError for a day that has not begun anywhere on earth, unless data of it are `known`."""
+    if night > datetime.now(UTC).date() + timedelta(days=1) and not known():
+        raise ConfigError(f"the night of {night} has not come yet", where="--day", fix="name a day up to today")
+
+
 def clean(work: Work, targets: list[str]) -> Outcome:
     """Bronze -> silver and quarantine, for each data set."""
     data_sets = work.data_sets(targets)
@@ -290,6 +296,8 @@ def monitor(work: Work, targets: list[str], failed: Mapping[str, str] | None = N
     if len(work.days) != 1:
         raise ConfigError("monitoring looks back from one night", where="--day", fix="pass --day D")
     (night,) = work.days
+    if failed is None:
+        require_come(night, lambda: any(_has(work, data_set, night) for data_set in work.data_sets(targets)))
     lookback = work.configuration.environment.night.lookback
     cases = [name for name in targets if not is_data(name)]
     use_cases = {u.name: u for u in work.use_cases(cases)} if cases else {}
@@ -365,6 +373,11 @@ def _wanted(work: Work, use_case: UseCase, seed: int | None) -> Any:
 
     series = work.configuration.inputs(use_case)[next(iter(use_case.inputs))]
     return Wanted(use_case, series, tuple(feature_names(use_case)), seed)
+
+
+def _has(work: Work, data_set: DataSet, day: date) -> bool:
+    bronze = work.lake.table("bronze", data_set.name)
+    return bronze.exists() and day in bronze.days()
 
 
 def _each(work: Work, name: str, subjects: dict[str, Any], one: Callable[[Step, Any], Result]) -> Outcome:

@@ -32,6 +32,7 @@ from nightmill.commands import (
     land,
     monitor,
     report,
+    require_come,
     require_raw,
     score,
     series_time,
@@ -40,6 +41,7 @@ from nightmill.commands import (
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA
 from nightmill.errors import ConfigError, DataRefused, MachineError, NightmillError, WorkFailed
+from nightmill.ingest.drop import days_of_drops
 from nightmill.lake.ops import compact
 from nightmill.lake.run import Step
 from nightmill.logs import speak_of
@@ -52,8 +54,8 @@ log = logging.getLogger(__name__)
 State = Literal["done", "nothing", "failed", "skipped"]
 Key = tuple[str, str]
 """Stage, and data set or use case."""
-UNTIL_THE_BUDGET = ("land", "clean", "features", "train", "evaluate")
-"""Stages that are not begun once the night's budget is used up."""
+UNTIL_THE_BUDGET = ("land", "clean", "features", "train")
+"""Stages that are not begun once the night's budget is used up; so is a judgement, where there is a candidate."""
 LOOK_EVERY = 1.0
 """Seconds after which a watcher is told how far the night is, if nothing ended before."""
 
@@ -132,7 +134,9 @@ def nightly(work: Work, targets: list[str], watch: Watch = lambda _: None) -> Ou
     if not work.days:
         raise ConfigError("a night has a day", where="--day", fix="pass --day D, or --from A --to B")
     use_cases = work.use_cases(targets)
-    require_raw(work)
+    raw = require_raw(work)
+    last, data_sets = work.days[-1], work.data_sets([u.name for u in use_cases])
+    require_come(last, lambda: any(last in days_of_drops(data_set, raw) for data_set in data_sets))
     outcome = Outcome()
     for day in work.days:
         night = _Run(_night_of(work, day), day, use_cases, watch).run()
@@ -310,12 +314,8 @@ class _Run:
         started, name = time.monotonic(), f"{stage} {subject}"
         self.active.append(name)
         try:
-            if stage in UNTIL_THE_BUDGET and self._seconds_left() == 0:
-                raise WorkFailed(
-                    "the night's budget was used up before this began",
-                    where="night.budget in the environment",
-                    fix="nothing: the next night does it; give the night more time if this repeats",
-                )
+            if stage in UNTIL_THE_BUDGET:
+                self._require_time()
             lines = self.tasks[key].run()
         except Exception as error:
             if self.stopped.is_set():  # its job was cancelled
@@ -338,6 +338,14 @@ class _Run:
         if self.options.budget is None:
             return None
         return max(0.0, self.started + self.options.budget.total_seconds() - time.monotonic())
+
+    def _require_time(self) -> None:
+        if self._seconds_left() == 0:
+            raise WorkFailed(
+                "the night's budget was used up before this began",
+                where="night.budget in the environment",
+                fix="nothing: the next night does it; give the night more time if this repeats",
+            )
 
     def _of(self, days: Iterable[date]) -> Work:
         """The work of one stage: the same run, lake and registry."""
@@ -405,7 +413,8 @@ class _Run:
             raise self.unreachable
         if not due.to_judge(self.work.lake, use_case, self.work.registry):
             return [Line("evaluate", use_case.name, "nothing", "no new candidate")]
-        verdict = _only(evaluate(self._of([]), [use_case.name]))
+        self._require_time()
+        verdict = _only(evaluate(self._of([self.night]), [use_case.name]))
         return [Line("evaluate", use_case.name, "done", verdict.reason, result=verdict)]
 
     def _score(self, use_case: UseCase) -> list[Line]:

@@ -24,7 +24,7 @@ def night_shown() -> Iterator[Callable[[Underway], None]]:
     rest = TextColumn("{task.fields[now]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
     shown = Progress(*columns, rest, console=Console(stderr=True), transient=True, expand=True)
     with shown:
-        task = shown.add_task("night", now="")
+        task = shown.add_task("night", total=None, now="")
 
         def watch(night: Underway) -> None:
             now = ", ".join(night.now)

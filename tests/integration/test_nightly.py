@@ -45,6 +45,7 @@ def test_a_first_night_leaves_nothing_to_its_second_run(evening: Town) -> None:
     """No truth has come for its predictions yet."""
     again = _night(evening, BEFORE)
     assert again.results[str(BEFORE)].idle and not again.failures
+    assert [row["night"] for row in events(evening.work("x").lake, "promotions")] == [BEFORE]
 
 
 def test_a_report_is_of_all_systems_or_goes_elsewhere_and_of_a_night_that_was(evening: Town) -> None:
@@ -171,10 +172,14 @@ def test_a_table_of_which_no_file_ever_came_is_not_in_use(town: Town) -> None:
     assert not due.never_dropped(work.lake, roads, str(town.raw))
 
 
-def test_a_night_has_a_day_and_is_alone_in_its_lake(town: Town) -> None:
+def test_a_night_has_a_day_that_came_and_is_alone_in_its_lake(town: Town) -> None:
     town.history(1)
     with pytest.raises(ConfigError, match="a night has a day"):
         _night(town)
+    with pytest.raises(ConfigError, match="the night of 2126-03-02 has not come yet"):
+        _night(town, date(2126, 3, 2))
+    with pytest.raises(ConfigError, match="the night of 2126-03-02 has not come yet"):
+        commands.monitor(town.work("monitor", date(2126, 3, 2)), ["town/speeds"])
     with town.work("nightly").step("nightly", "nightly"), pytest.raises(LeaseHeld, match="being worked on"):
         _night(town, FIRST)
 
@@ -199,3 +204,11 @@ def test_a_system_that_is_not_in_use_is_left_out_and_a_broken_one_stops_no_other
     page = (town.lake / "reports" / f"{FIRST}.html").read_text()
     assert "town/broken" in page.split("not in use here")[0]
     assert "town/idle" in page.split("not in use here")[1]
+
+
+def test_a_night_without_time_left_judges_only_what_is_new(evening: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightmill.nightly._Run._seconds_left", lambda _: 0.0)
+    outcome = _night(evening, BEFORE)
+    assert "budget was used up" in str(outcome.failures["land data/town/speeds"])
+    monkeypatch.setattr("nightmill.nightly.UNTIL_THE_BUDGET", ())  # it is used up after the features
+    assert _states(_night(evening, BEFORE), BEFORE)["evaluate", "town/speeds"] == "nothing"

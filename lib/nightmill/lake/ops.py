@@ -41,6 +41,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "promotions": pa.schema(
         [*_EVENT, ("model_version", pa.int64()), ("replaced", pa.int64()), ("reason", pa.string())]
+        + [("night", pa.date32())]
     ),
     "alarms": pa.schema(
         [*_EVENT, ("kind", pa.string()), ("slice", pa.string()), ("state", pa.string()), ("value", pa.float64())]

@@ -84,8 +84,9 @@ class Step:
         append(self.lake, "records", [base | {"event": event} | row for event, row in zip(named, rows)])
 
     def promotion(self, version: int, before: int | None, reason: str) -> None:
-        """Appends to ops.promotions."""
+        """Appends to ops.promotions; `night` is the one that promoted, None where a person did."""
         row = {"event": "promoted", "model_version": version, "replaced": before, "reason": reason}
+        row |= {"night": max(self.days, default=None)}
         append(self.lake, "promotions", [self._base() | row])
 
     def alarms(self, rows: list[dict[str, Any]]) -> None:

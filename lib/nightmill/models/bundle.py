@@ -84,8 +84,9 @@ class Bundle:
         device = self.network.mean.device
         self.network.eval()
         entity = torch.from_numpy(codes).to(device)[batch.entity.to(device)]
-        value = self.network(batch.x.to(device), entity).float().cpu().numpy()
-        return value, value + self.interval.low, value + self.interval.high
+        within = self.shape.within
+        value = within(self.network(batch.x.to(device), entity).float().cpu().numpy())
+        return value, within(value + self.interval.low), within(value + self.interval.high)
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> content. The same bundle gives the same bytes."""

@@ -38,6 +38,10 @@ class Shape:
     """The feature that is the target's own past; None where the past is not known (remaining life)."""
     every: float
     """Minutes between rows."""
+    low: float | None = None
+    """The least value that the target can have; None where it has no least."""
+    high: float | None = None
+    """The greatest."""
 
     @property
     def steps(self) -> int:
@@ -48,6 +52,10 @@ class Shape:
     def slots(self) -> int:
         """Steps in a local day (at least one), the resolution of time-of-day profiles."""
         return max(1, round(MINUTES_PER_DAY / max(self.every, 1.0)))
+
+    def within(self, values: Array) -> Array:
+        """The same values, those that the target cannot have moved to the nearest that it can."""
+        return values if self.low is None and self.high is None else np.clip(values, self.low, self.high)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -138,7 +138,16 @@ def _pictures(page: UseCasePage) -> dict[str, Any]:
         "urgent": pictures.urgent(page) if page.task == "regress" else Markup(""),
         "covered": any(math.isfinite(part.coverage) for part in page.slices),
         "areas": any(page.entities.area),
+        "key": _key(page),
     }
+
+
+def _key(page: UseCasePage) -> list[tuple[str, str]]:
+    """Class and name of what the panels of a use case show."""
+    known = any(math.isfinite(value) for one in page.chosen for panel in one.panels for value in panel.truth)
+    share = page.champion.interval if page.champion else None
+    interval = f"interval for {words.percent(share)}" if share else "interval"
+    return [("truth", "truth")] * known + [("model", words.title(page.target)), ("band", interval)]
 
 
 @cache

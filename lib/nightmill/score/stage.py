@@ -53,7 +53,7 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
     """
     gold_table = step.lake.table("gold", use_case.name)
     gold_version = step.read(gold_table)
-    champion = _champion(step.lake, use_case, registry, time, day)
+    champion = champion_of(step.lake, use_case, registry, time, day)
     files = registry.load(use_case.name, champion)
     bundle = Bundle.from_files(files, f"{use_case.name} version {champion}")
     day = day or max(gold_table.days(gold_version), default=None)
@@ -123,8 +123,11 @@ def _distribute(spark: SparkSession, assignment: Assignment, todo: list[Samples]
         shared.destroy()
 
 
-def _champion(lake: Lake, use_case: UseCase, registry: Registry, time: Time, day: date | None) -> int:
-    """The champion of that day's night as ops.promotions tells it; where none is told, today's champion."""
+def champion_of(lake: Lake, use_case: UseCase, registry: Registry, time: Time, day: date | None) -> int:
+    """The champion of that day's night as ops.promotions tells it; where none is told, today's champion.
+
+    A promotion by a night holds from that night on, whenever it ran; one by hand from the time when it was made.
+    """
     current = registry.champion(use_case.name)
     if current is None:
         raise WorkFailed(
@@ -134,8 +137,9 @@ def _champion(lake: Lake, use_case: UseCase, registry: Registry, time: Time, day
         )
     if day is None:
         return current
-    night = datetime.combine(day + timedelta(days=2), clock(), ZoneInfo(time.zone))
-    earlier = [row for row in events(lake, "promotions", subject=use_case.name) if row["at"] < night]
+    end = datetime.combine(day + timedelta(days=2), clock(), ZoneInfo(time.zone))
+    told = events(lake, "promotions", subject=use_case.name)
+    earlier = [row for row in told if (row["night"] <= day if row.get("night") else row["at"] < end)]
     return int(earlier[-1]["model_version"]) if earlier else current
 
 

@@ -105,6 +105,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         what = f"there are {parts.train.count} training windows for {workers} workers"
         raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")
     entities = vocabulary(index, parts.train)
+    life = case.target.remaining_life
     shape = Shape(
         features=job.features,
         lookback=job.window.lookback,
@@ -113,6 +114,8 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         entities=len(entities),
         past=case.target.column if case.target.column in job.features else None,
         every=job.every.total_seconds() / 60,
+        low=0.0 if life else None,
+        high=float(life.cap) if life and life.cap else None,
     )
     smoothing = getattr(case.model, "profile_smoothing", None)
     fitted = fit(gold, index, parts.train, job.features, shape.slots, smoothing)

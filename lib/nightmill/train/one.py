@@ -39,6 +39,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     loop = Loop(setup)
     state = loop.run()
     truth, value = _predictions(setup)
+    value = setup.network.shape.within(value)
     interval = calibrate(truth, value, job.use_case.score.interval)
     bundle = Bundle(
         network=setup.network.to("cpu"),

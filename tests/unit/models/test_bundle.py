@@ -1,6 +1,7 @@
 """A model as two files: what comes back is what went in, and what does not fit is refused."""
 
 import json
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +64,21 @@ def test_everything_known_of_a_model_comes_back():
     for name in ("options", "shape", "entities", "use_case", "target", "config", "gold", "seed", "metrics"):
         assert getattr(second, name) == getattr(first, name), name
     assert second.interval.high.tolist() == [4, float("inf")]
+
+
+def test_predictions_and_intervals_keep_to_what_the_target_can_be():
+    free = bundle()
+    free.network.shape = replace(free.shape, low=None, high=None)
+    value, lo, hi = free.predict(batch(), free.codes(["tunnel", "bridge", "ferry"]))
+    low, high = float(np.median(value)), float(np.median(hi[np.isfinite(hi)]))
+    kept = bundle()
+    kept.network.shape = replace(kept.shape, low=low, high=high)
+    kept = Bundle.from_files(kept.to_files())
+    found = kept.predict(batch(), kept.codes(["tunnel", "bridge", "ferry"]))
+    inside = np.clip(value, low, high)  # what intervals are calibrated on
+    wanted = inside, np.clip(inside + kept.interval.low, low, high), np.clip(inside + kept.interval.high, low, high)
+    for before, after, right in zip((value, lo, hi), found, wanted):
+        assert np.array_equal(after, right) and not np.array_equal(after, before)
 
 
 def test_the_same_model_gives_the_same_bytes():

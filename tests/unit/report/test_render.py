@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -96,6 +97,22 @@ def test_without_a_script_alarms_steps_and_refusals_can_be_read(morning: Morning
     ):
         assert text in page, text
     assert "secret" not in page, "originals stay in quarantine"
+
+
+def test_the_navigation_counts_the_alarms_of_use_cases_and_of_data(morning: Morning) -> None:
+    menu = re.sub(r"\s+", " ", render(morning).split("<nav")[1].split("</nav>")[0])
+    counted = {name: int(up) for name, up in re.findall(r'">([^<]+) <span class="count" title="alarms">(\d+)<', menu)}
+    assert counted == {"Data": 1, "Traffic": 2, "Machine life": 1}
+
+
+def test_a_chart_without_truth_has_none_in_its_key(morning: Morning) -> None:
+    traffic = next(page for page in morning.use_cases if page.name == "city/traffic")
+    unknown = [
+        replace(one, panels=[replace(panel, truth=[math.nan] * len(panel.truth)) for panel in one.panels])
+        for one in traffic.chosen
+    ]
+    shown = [render(replace(morning, use_cases=[replace(traffic, chosen=some)])) for some in (traffic.chosen, unknown)]
+    assert ['<i class="swatch truth"></i>' in page for page in shown] == [True, False]
 
 
 def test_the_first_night_of_an_empty_lake_has_a_page() -> None:

@@ -7,12 +7,14 @@
 
   // numbers and times
 
+  const count = (value) => value.toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
   function number(value) {
     if (value === null || value === undefined) return "–";
     const size = Math.abs(value);
     const text =
-      Number.isInteger(value) || size >= 100
-        ? Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f")
+      size === 0 || size >= 100
+        ? count(Math.round(value))
         : size >= 0.1
           ? value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : 3)
           : value.toPrecision(3);
@@ -335,7 +337,7 @@
       else found.sort((a, b) => of.status[a] - of.status[b] || (of.error[b] ?? -1) - (of.error[a] ?? -1));
       body.replaceChildren(...found.slice(0, MOST).map(row));
       const shown = Math.min(found.length, MOST);
-      output.textContent = `${number(shown)} of ${number(found.length)} entities${asked ? " found" : ""}`;
+      output.textContent = `${count(shown)} of ${count(found.length)} entities${asked ? " found" : ""}`;
     }
 
     for (const head of heads) {
