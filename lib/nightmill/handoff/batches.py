@@ -22,6 +22,9 @@ from nightmill.handoff.prefetch import prefetched
 from nightmill.handoff.rows import Rows, array_fields, hold, sliding
 from nightmill.handoff.side import Side, SideRows
 
+FILLERS = 2
+"""Threads that gather batches: one alone is slower than memory is, and than a GPU may be."""
+
 
 class Batch(NamedTuple):
     """One rank's samples of one step; `b` is the same in all steps."""
@@ -124,7 +127,7 @@ class Batches:
         return self.epoch(int(state["epoch"]), int(state["step"]))
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """The epoch's batches from `start_step` on, prepared ahead by one thread, which ends with the iterator.
+        """The epoch's batches from `start_step` on, prepared ahead by threads that end with the iterator.
 
         Buffers are reused: a batch on the CPU is valid until `prefetch` further batches have been taken, or the next
         epoch begins.
@@ -133,7 +136,9 @@ class Batches:
         self._epoch, self._taken = epoch, start_step
         threads = torch.get_num_threads()
         try:
-            with closing(prefetched(self._steps(epoch, start_step), slots, self._fill, self.prefetch)) as filled:
+            steps = self._steps(epoch, start_step)
+            ahead = prefetched(steps, slots, self._fill, self.prefetch, threads=FILLERS, begin=_to_one_core)
+            with closing(ahead) as filled:
                 try:
                     slot = next(filled, None)
                 finally:
@@ -146,13 +151,7 @@ class Batches:
             self._spare.append(slots)
 
     def _steps(self, epoch: int, start_step: int) -> Iterator[_Places]:
-        """The rank's steps; begins in the prefetch thread, and keeps that thread to one core.
-
-        A team of OpenMP threads beside the model's own made it ten times slower on two busy cores. The number
-        holds for the calling thread and for threads that begin later, so `epoch` sets the latter back.
-        """
-        torch.get_num_threads()  # a thread takes over the common number once, at its first use of it
-        torch.set_num_threads(1)
+        """The rank's steps, worked out in the threads that fill them."""
         layout, lookback = self._layout, self._window.lookback
         for steps in self.plan.chunks(self.rank, epoch, start_step):
             padding = steps.samples < 0
@@ -204,6 +203,16 @@ class _Places(NamedTuple):
     age: Ints
     weight: NDArray[np.float32]
     """1, and 0 for padding."""
+
+
+def _to_one_core() -> None:
+    """Keeps the calling thread to one core.
+
+    A team of OpenMP threads beside the model's own made a thread ten times slower on two busy cores. The number holds
+    for the calling thread and for threads that begin later, so `epoch` sets the latter back.
+    """
+    torch.get_num_threads()  # a thread takes over the common number once, at its first use of it
+    torch.set_num_threads(1)
 
 
 def _refuse_weights(rows: Rows, column: str, index: Index) -> None:

@@ -32,7 +32,7 @@ MIXED = 2**19
 """Samples, over all lanes, among which those of the next batches are drawn; smaller tables are mixed whole."""
 BLOCKS = 8
 """Blocks of a lane that are mixed with each other."""
-CHUNK = 8192
+CHUNK = 32_768
 """Samples whose order is worked out at a time."""
 _ORDER = 2
 """Raised when the same plan comes to mean another order."""

@@ -16,35 +16,69 @@ Item = TypeVar("Item")
 
 
 def prefetched(
-    work: Iterable[Work], slots: Sequence[Slot], fill: Callable[[Work, Slot], None], held: int
+    work: Iterable[Work],
+    slots: Sequence[Slot],
+    fill: Callable[[Work, Slot], None],
+    held: int,
+    *,
+    threads: int = 1,
+    begin: Callable[[], None] = lambda: None,
 ) -> Generator[Slot]:
-    """Yields a filled slot for each item of `work`; a slot is refilled once `held` further ones have been taken.
+    """Yields a filled slot for each item of `work`, in order; it is refilled once `held` further ones have been taken.
 
-    An exception in the thread is raised here. Closing the iterator ends the thread before it returns.
+    Each thread calls `begin` first, all of them before the first slot is yielded. An exception in a thread is raised
+    here in its turn. Closing the iterator ends the threads before it returns.
     """
+    left, turn, ended, stopped = iter(work), threading.Lock(), threading.Event(), threading.Event()
     free: SimpleQueue[Slot | None] = SimpleQueue()
-    ready: SimpleQueue[Slot | BaseException | None] = SimpleQueue()
-    stopped = threading.Event()
+    order: SimpleQueue[SimpleQueue[Slot | BaseException] | None] = SimpleQueue()
+    """Where each item's slot will come, in the order of the items."""
+    begun = threading.Barrier(threads + 1)
     for slot in slots:
         free.put(slot)
 
-    def run() -> None:
-        try:
-            for item in work:
-                slot = free.get()
-                if slot is None or stopped.is_set():
-                    return
-                fill(item, slot)
-                ready.put(slot)
-            ready.put(None)
-        except BaseException as error:
-            ready.put(error)
+    def next_one() -> tuple[Work, Slot, SimpleQueue[Slot | BaseException]] | None:
+        """An item, a slot for it, and where to put that; None at the end."""
+        with turn:
+            slot = None if ended.is_set() else free.get()
+            if slot is None or stopped.is_set():
+                return None
+            into: SimpleQueue[Slot | BaseException] = SimpleQueue()
+            try:
+                item = next(left)
+            except StopIteration:
+                ended.set()
+                order.put(None)
+                return None
+            except BaseException as error:
+                ended.set()
+                into.put(error)
+                order.put(into)
+                return None
+            order.put(into)
+            return item, slot, into
 
-    thread = threading.Thread(target=run, name="nightmill-prefetch", daemon=True)
-    thread.start()
+    def run() -> None:
+        begin()
+        begun.wait()
+        while (found := next_one()) is not None:
+            item, slot, into = found
+            try:
+                fill(item, slot)
+            except BaseException as error:
+                ended.set()
+                into.put(error)
+                return
+            into.put(slot)
+
+    pool = [threading.Thread(target=run, name="nightmill-prefetch", daemon=True) for _ in range(threads)]
+    for thread in pool:
+        thread.start()
     taken: deque[Slot] = deque()
     try:
-        while (filled := ready.get()) is not None:
+        begun.wait()
+        while (coming := order.get()) is not None:
+            filled = coming.get()
             if isinstance(filled, BaseException):
                 raise filled
             taken.append(filled)
@@ -53,8 +87,10 @@ def prefetched(
                 free.put(taken.popleft())
     finally:
         stopped.set()
+        ended.set()
         free.put(None)
-        thread.join()
+        for thread in pool:
+            thread.join()
 
 
 def side_by_side(
