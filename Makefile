@@ -24,7 +24,7 @@ USE_CASES ?= city/traffic_los_loop factory/turbofan_fd001
 # Further arguments, as in `make test ARGS="-k lease"`.
 ARGS ?=
 # Test processes; each starts a Spark of its own (about 1.5 GiB).
-TESTERS ?= 2
+TESTERS ?= 3
 PYTEST = $(BIN)/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help

@@ -10,9 +10,11 @@ from urllib.parse import unquote, urlsplit
 def request(address: str, body: bytes | None = None) -> urllib.request.Request:
     """A request, with a body of JSON if any; the login that an address may hold stands where servers look for it.
 
-    Raises ValueError for what is no address.
+    Raises ValueError for what is no address of http or https.
     """
     headers, parts = {"Content-Type": "application/json"} if body is not None else {}, urlsplit(address)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("it is no http address")
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"

@@ -20,7 +20,7 @@ from nightmill.models.bundle import WEIGHTS
 from nightmill.train.job import Trained, TrainJob
 from nightmill.train.ray_group import train_all
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 FEATURES = ("speed", "minute_of_week")

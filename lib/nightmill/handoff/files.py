@@ -57,18 +57,16 @@ class Storage:
                 yield first, rows
                 first += rows.num_rows
 
-    def finite(self, file: pq.ParquetFile, group: int) -> set[str]:
-        """Columns whose statistics say that a row group has no infinite value of them."""
-        found = set()
-        meta = file.metadata.row_group(group)
-        for number in range(meta.num_columns):
-            column = meta.column(number)
-            stats = column.statistics
-            if stats is not None and stats.has_min_max and column.physical_type in ("FLOAT", "DOUBLE"):
-                if math.isfinite(stats.min) and math.isfinite(stats.max):
-                    found.add(column.path_in_schema)
-            elif column.physical_type in ("INT32", "INT64", "BOOLEAN"):
-                found.add(column.path_in_schema)
+    def finite(self, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> set[str]:
+        """Those of some columns of which the statistics say that a row group has no infinite value."""
+        meta, found = file.metadata.row_group(group), set()
+        places = {name: number for number, name in enumerate(file.metadata.schema.names)}
+        for name in places.keys() & columns:
+            column = meta.column(places[name])
+            stats = column.statistics if column.physical_type in ("FLOAT", "DOUBLE") else None
+            whole = column.physical_type in ("INT32", "INT64", "BOOLEAN")
+            if whole or (stats is not None and stats.has_min_max and math.isfinite(stats.min + stats.max)):
+                found.add(name)
         return found
 
     def _require(self, file: pq.ParquetFile, path: str, columns: Sequence[str]) -> None:

@@ -85,7 +85,7 @@ def _fill_file(
     for low, high in pairwise([*turns, len(copies.group)]):
         of_group = copies.take(slice(int(low), int(high)))
         group = int(of_group.group[0])
-        finite = storage.finite(file, group)
+        finite = storage.finite(file, group, wanted)
         for first, rows in storage.pieces(file, path, group, wanted):
             inside = of_group.within(first, first + rows.num_rows)
             found.rows += rows.num_rows

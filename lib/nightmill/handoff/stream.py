@@ -79,7 +79,7 @@ def _pieces(gold: Pinned, columns: Sequence[str], readers: int) -> Iterator[list
         path, group = task
         if getattr(opened, "path", None) != path:
             opened.file, opened.path = storage.open(path), path
-        finite = storage.finite(opened.file, group).issuperset(columns)
+        finite = storage.finite(opened.file, group, columns).issuperset(columns)
         for _, rows in storage.pieces(opened.file, path, group, list(dict.fromkeys(columns))):
             values = field.read(rows, storage.where(path))
             if not finite:

@@ -44,9 +44,6 @@ def to_webhook(lake: Lake, run_id: str, night: date) -> bool:
     rows = [row for row in told if row["state"] != "stays" and (before is None or row["at"] > before)]
     if not rows:
         return False
-    if urlsplit(address).scheme not in ("http", "https"):
-        log.warning("alarms were not sent: %s is no http address", WEBHOOK)
-        return False
     lines = [f"{'over' if row['state'] == 'cleared' else 'alarm'}: {in_words(row)}" for row in rows]
     body = {"text": "\n".join(lines), "night": str(night), "run": run_id, "alarms": [_plain(row) for row in rows]}
     return _posted(address, json.dumps(body).encode())
