@@ -12,7 +12,7 @@ from town import FIRST, Town, found, readings
 from nightmill import commands, due, nightly, tables
 from nightmill.commands import Outcome
 from nightmill.errors import ConfigError, DataRefused, LeaseHeld
-from nightmill.lake.ops import events, last_records
+from nightmill.lake.ops import events, fates_by_day, last_records
 from nightmill.nightly import Night
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -141,10 +141,7 @@ def test_nights_of_a_backfill_are_runs_of_their_own(evening: Town) -> None:
     assert len(set(runs)) == 2 and all(run.endswith(f"{day:%Y%m%d}") for run, day in zip(runs, (first, second)))
     versions = {row["version"] for row in events(lake, "lineage", table="gold/town/speeds", direction="wrote")}
     assert lake.table("gold", "town/speeds").version() in versions
-    counted: dict[str, int] = {}
-    for row in last_records(lake, "data/town/speeds"):
-        if row["day"] == first:
-            counted[row["fate"]] = counted.get(row["fate"], 0) + row["records"]
+    counted = fates_by_day(last_records(lake, "data/town/speeds"))[first]
     assert counted == {"parsed": 154, "accepted": 144, "duplicate": 10}
     again = _night(town, second)
     assert again.results[str(second)].idle

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from datetime import date
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -113,6 +115,15 @@ def last_records(lake: Lake, subject: str) -> list[dict[str, Any]]:
     told = events(lake, "records", subject=subject)
     last = {row["day"]: (row["run_id"], row["at"]) for row in told}
     return [row for row in told if (row["run_id"], row["at"]) == last[row["day"]]]
+
+
+def fates_by_day(rows: Iterable[dict[str, Any]]) -> dict[date, dict[str, int]]:
+    """Day -> fate -> records, of rows of ops.records."""
+    found: dict[date, dict[str, int]] = {}
+    for row in rows:
+        fates = found.setdefault(row["day"], {})
+        fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
+    return found
 
 
 def unfinished(lake: Lake, subject: str) -> list[dict[str, Any]]:

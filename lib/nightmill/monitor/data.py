@@ -7,7 +7,7 @@ from statistics import median
 
 from nightmill.config import DataSet
 from nightmill.config.values import DATA
-from nightmill.lake.ops import last_records
+from nightmill.lake.ops import fates_by_day, last_records
 from nightmill.lake.quarantine import held_days
 from nightmill.lake.tables import Lake
 from nightmill.monitor.alarms import Figure
@@ -19,7 +19,7 @@ BEFORE = timedelta(days=14)
 def watch_data(lake: Lake, data_set: DataSet, night: date) -> list[Figure]:
     """What is to be said of a data set after the night of a day; empty where nothing of it has ever been clean."""
     subject, limits = f"{DATA}{data_set.name}", data_set.monitor
-    fates = fates_by_day(lake, data_set.name)
+    fates = fates_by_day(last_records(lake, subject))
     days = sorted(day for day in fates if day <= night)
     found: list[Figure] = []
     if data_set.source.by_day and days and not data_set.source.may_be_empty:  # of these the night says what is missing
@@ -40,13 +40,4 @@ def watch_data(lake: Lake, data_set: DataSet, night: date) -> list[Figure]:
     first = f": {files[0][0]}: {files[0][1]}" if files else ""
     many = "1 file" if len(files) == 1 else f"{len(files)} files"
     found.append(Figure(subject, "unreadable", "", len(files), 0.5, f"refused whole, {many} of {night}{first}"))
-    return found
-
-
-def fates_by_day(lake: Lake, name: str) -> dict[date, dict[str, int]]:
-    """Day -> fate -> records, each day as its last cleaning counted it."""
-    found: dict[date, dict[str, int]] = {}
-    for row in last_records(lake, f"{DATA}{name}"):
-        fates = found.setdefault(row["day"], {})
-        fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 
 from nightmill.config import DataSet
 from nightmill.config.values import DATA
-from nightmill.lake.ops import events, last_records
+from nightmill.lake.ops import events, fates_by_day, last_records
 from nightmill.lake.quarantine import held_days
 from nightmill.lake.tables import Lake
 from nightmill.report.told import DataPage, DayCounts, Refusal
@@ -25,7 +26,11 @@ LONGEST = 200
 def data_page(lake: Lake, data_set: DataSet, day: date) -> DataPage | None:
     """The page of a data set; None where nothing of it has ever landed."""
     subject = f"{DATA}{data_set.name}"
-    counts, rules = _counted(lake, subject, day)
+    rows = [row for row in last_records(lake, subject) if row["day"] <= day]
+    counts, rules = fates_by_day(rows), Counter[str]()
+    for row in rows:
+        if row["fate"] == "refused" and row["day"] == day:
+            rules[row["rule"]] += row["records"]
     files = held_days(lake, data_set.name)
     if not counts and not files and not lake.table("bronze", data_set.name).exists():
         return None
@@ -46,18 +51,6 @@ def data_page(lake: Lake, data_set: DataSet, day: date) -> DataPage | None:
         last_day=None if static else max((d for d, fates in counts.items() if fates.get("accepted")), default=None),
         landed_at=max(landed, default=None),
     )
-
-
-def _counted(lake: Lake, subject: str, night: date) -> tuple[dict[date, dict[str, int]], dict[str, int]]:
-    """Day -> fate -> records up to the night, and rule -> refused records of the night; as last counted."""
-    counts: dict[date, dict[str, int]] = {}
-    rules: dict[str, int] = {}
-    for row in (row for row in last_records(lake, subject) if row["day"] <= night):
-        fates = counts.setdefault(row["day"], {})
-        fates[row["fate"]] = fates.get(row["fate"], 0) + row["records"]
-        if row["fate"] == "refused" and row["day"] == night:
-            rules[row["rule"]] = rules.get(row["rule"], 0) + row["records"]
-    return counts, rules
 
 
 def _reasons(lake: Lake, name: str, day: date) -> dict[str, str]:
