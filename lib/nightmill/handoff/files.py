@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -22,7 +23,7 @@ class Storage:
     """The files below one table URI."""
 
     def __init__(self, uri: str, options: Mapping[str, str] | None = None) -> None:
-        self.uri = uri
+        self.uri, self._last = uri, threading.local()
         self._folder = uri if "://" not in uri else None
         if self._folder is None:
             self._store = PyFileSystem(DeltaStorageHandler(uri, dict(options) if options else None))
@@ -39,6 +40,13 @@ class Storage:
             else:
                 source = self._store.open_input_file(path)
             return pq.ParquetFile(source, read_dictionary=list(dictionary), pre_buffer=self._folder is None)
+
+    def at_hand(self, path: str) -> pq.ParquetFile:
+        """As `open`; a thread that asks for the same file again has it still."""
+        if getattr(self._last, "path", None) != path:
+            self._last.file, self._last.path = self.open(path), path
+        file: pq.ParquetFile = self._last.file
+        return file
 
     def read(self, file: pq.ParquetFile, path: str, group: int, columns: Sequence[str]) -> pa.Table:
         """One row group; raises DataRefused for a missing column and for bytes that do not decode."""

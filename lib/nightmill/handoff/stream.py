@@ -5,7 +5,6 @@ Row groups are decoded side by side and given in order; what is held are a few p
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -73,14 +72,13 @@ def column_batches(
 
 def _pieces(gold: Pinned, columns: Sequence[str], readers: int) -> Iterator[list[Values]]:
     """Columns [rows] of pieces of row groups, in order."""
-    storage, field, opened = Storage(gold.uri, gold.storage_options), numbers("x", columns), threading.local()
+    storage, field = Storage(gold.uri, gold.storage_options), numbers("x", columns)
 
     def read(task: tuple[str, int]) -> Iterator[list[Values]]:
         path, group = task
-        if getattr(opened, "path", None) != path:
-            opened.file, opened.path = storage.open(path), path
-        finite = storage.finite(opened.file, group, columns).issuperset(columns)
-        for _, rows in storage.pieces(opened.file, path, group, list(dict.fromkeys(columns))):
+        file = storage.at_hand(path)
+        finite = storage.finite(file, group, columns).issuperset(columns)
+        for _, rows in storage.pieces(file, path, group, list(dict.fromkeys(columns))):
             values = field.read(rows, storage.where(path))
             if not finite:
                 _refuse_infinite(values, columns, storage.where(path))

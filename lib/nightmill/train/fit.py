@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, Pinned, Samples
 from nightmill.handoff.files import Storage
+from nightmill.handoff.matrix import READERS
+from nightmill.handoff.prefetch import side_by_side
 from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, local_day
 
 TARGET = "target"
@@ -28,7 +30,7 @@ def fit(
 ) -> Fitted:
     """Means and standard deviations of the features and of the target, and time-of-day profiles of the target.
 
-    Reads the row groups that hold training rows, one at a time; memory does not grow with the table. `slots` is the
+    Reads the row groups that hold training rows, a few at a time; memory does not grow with the table. `slots` is the
     number of steps in a day; profiles are averaged over `smoothing` slots on each side and left out where it is None
     or the features hold no `minute_of_week`. Unknown values (NaN) are left out of everything. Independent of how many
     workers train later.
@@ -44,7 +46,6 @@ def fit(
     codes = np.zeros(len(index.entities), np.int64)
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
     for values, entity, ts in _training_rows(gold, index, training, columns):
-        _refuse_infinite(values, entity, columns, index)
         moments.add(values)
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
@@ -135,26 +136,31 @@ def _means(sums: Floats, counts: Floats, reach: int) -> NDArray[np.float32]:
 def _training_rows(
     gold: Pinned, index: Index, training: Samples, columns: Sequence[str]
 ) -> Iterator[tuple[Floats, Ints, Ints]]:
-    """(values [rows, columns] float64, entity position, ts µs) of the rows in training windows, by row group."""
+    """(values [rows, columns] float64, entity position, ts µs) of the rows in training windows, by row group in order.
+
+    Row groups are decoded side by side. Raises DataRefused where values are infinite.
+    """
     low, high = _intervals(training)
     segments = index.segments
     held = np.searchsorted(high, segments.first, "right"), np.searchsorted(low, segments.first + segments.length)
     touched = np.flatnonzero(held[0] < held[1])
     order = touched[np.lexsort((segments.row[touched], segments.group[touched], segments.file[touched]))]
     storage = Storage(gold.uri, gold.storage_options)
-    bounds = np.flatnonzero(
-        np.diff(segments.file[order], prepend=-1).astype(bool) | np.diff(segments.group[order], prepend=-1).astype(bool)
+    turns = np.diff(segments.file[order], prepend=-1).astype(bool) | np.diff(segments.group[order], prepend=-1).astype(
+        bool
     )
-    number, file = -1, None
-    for begin, end in zip(bounds, np.append(bounds[1:], len(order)), strict=True):
-        chosen = order[begin:end]
-        if number != segments.file[chosen[0]]:
-            number = int(segments.file[chosen[0]])
-            file = storage.open(gold.files[number].path)
-        table = storage.read(file, gold.files[number].path, int(segments.group[chosen[0]]), columns)
+
+    def read(chosen: Ints) -> Iterator[tuple[Floats, Ints, Ints]]:
+        path, group = gold.files[int(segments.file[chosen[0]])].path, int(segments.group[chosen[0]])
+        file = storage.at_hand(path)
+        table = storage.read(file, path, group, columns)
         rows, entity, ts = _rows(index, chosen, low, high)
-        values = [table.column(name).to_numpy().astype(np.float64)[rows] for name in columns]
-        yield np.stack(values, axis=1), entity, ts
+        values = np.stack([table.column(name).to_numpy().astype(np.float64)[rows] for name in columns], axis=1)
+        if not storage.finite(file, group, columns).issuperset(columns):
+            _refuse_infinite(values, entity, columns, index)
+        yield values, entity, ts
+
+    yield from side_by_side(np.split(order, np.flatnonzero(turns)[1:]), read, READERS, 1)
 
 
 def _intervals(training: Samples) -> tuple[Ints, Ints]:
