@@ -152,7 +152,8 @@ def test_nights_of_a_backfill_are_runs_of_their_own(evening: Town) -> None:
     [pytest.param("", marks=pytest.mark.slow, id="empty"), pytest.param("nothing,of,this\n1,2,3\n", id="other")],
 )
 def test_a_drop_that_is_refused_whole_fails_its_own_night_and_no_other(evening: Town, content: str) -> None:
-    bad = LAST + timedelta(days=4 if content else 6)
+    scored = evening.work("x").lake.table("predictions", "town/speeds").days_by_partition()
+    bad = max(scored) + timedelta(days=1)
     after = bad + timedelta(days=1)
     evening.drop(bad, []).write_text(content)
     outcome = _night(evening, bad)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +19,13 @@ from nightmill.handoff.cache import Cache
 from nightmill.handoff.columns import categories, numbers
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
-from nightmill.handoff.layout import lay_out
+from nightmill.handoff.layout import Layout, lay_out
 from nightmill.handoff.plan import Plan
 from nightmill.handoff.prefetch import prefetched
-from nightmill.handoff.rows import Rows, array_fields, hold, sliding
+from nightmill.handoff.rows import Rows, array_fields, hold, row_bytes, sliding
 from nightmill.handoff.side import Side, SideRows
 
+_STARTING = threading.Lock()
 FILLERS = 2
 """Threads that gather batches: one alone is slower than memory is, and than a GPU may be."""
 
@@ -85,8 +89,13 @@ class Batches:
         memory: int | None = None,
         cache: Cache | None = None,
     ) -> None:
-        if prefetch < 1 or not 0 <= rank < plan.world:
-            raise ValueError(f"prefetch must be at least 1 and rank below {plan.world}, not {prefetch}, {rank}")
+        if not 0 <= rank < plan.world:
+            raise ValueError(f"rank must be from 0 to {plan.world - 1}, not {rank}")
+        if prefetch < 1 or isinstance(features, str) or not features or (memory is not None and memory < 0):
+            raise ValueError("features are a list of names; prefetch is at least 1, memory at least 0")
+        if doubled := {*arrays} & {*(sides or {})}:
+            what = f"'{min(doubled)}' is an array and a side input"
+            raise ConfigError(what, where="arrays and sides of the batches", fix="name the side input otherwise")
         window = plan.samples.window
         self.plan, self.rank, self.prefetch, self.device = plan, rank, prefetch, torch.device(device)
         self.steps, self.size = plan.steps, plan.size_of(rank)
@@ -98,32 +107,41 @@ class Batches:
         fields += [numbers("weight", [weight])] if weight is not None else []
         fields += [categories("codes", codes)] if codes else []
         self._arrays = array_fields(gold, arrays)
-        self._rows = hold(gold, index, self._layout, [*fields, *self._arrays], memory, cache)
+        fields += self._arrays
+        self._sides = {name: SideRows(side, index, plan.samples, held) for name, side in (sides or {}).items()}
+        sizes = [self._layout.rows * row_bytes(fields), *(side.bytes for side in self._sides.values())]
+        share, *shares = _shared(memory, sizes)
+        self._rows = hold(gold, index, self._layout, fields, share, cache)
+        for side, part in zip(self._sides.values(), shares, strict=True):
+            side.hold(part, cache)
         self.rows_read, self.rows_kept = self._rows.rows_read, self._layout.kept
         if weight is not None:
-            _refuse_weights(self._rows, weight, index)
-        self._sides = {
-            name: SideRows(side, index, plan.samples, held, memory, cache) for name, side in (sides or {}).items()
-        }
+            _refuse_weights(self._rows, weight, index, self._layout)
         self._ahead = max(window.horizon, 1)
         # rows follow one another, so a window is one stretch of lookback * features floats
         lengths = {"x": window.lookback, "y": self._ahead}
         self._windows = {name: sliding(rows, lengths.get(name, 1)) for name, rows in self._rows.arrays.items()}
         self._spare: list[list[_Slot]] = []
-        self._epoch = self._taken = 0
+        self._table = hashlib.sha256(gold.to_json().encode()).hexdigest()[:16]
+        self._place = _Place(0, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the last iterator stands: the plan, its epoch, and how many steps of it were taken."""
-        return {"plan": self.plan.hash, "epoch": self._epoch, "step": self._taken}
+        """Where the iterator that began last stands: plan and table, its epoch, and how many steps of it were taken."""
+        return {"plan": self.plan.hash, "table": self._table, **vars(self._place)}
 
     def resume(self, state: Mapping[str, Any]) -> Iterator[Batch]:
         """The batches that were left of a `state_dict`'s epoch, on as many ranks as there are now.
 
-        Raises ConfigError where the state is one of another plan.
+        Raises ConfigError where the state is one of another plan or table, or none at all.
         """
-        if state["plan"] != self.plan.hash:
-            fix = "begin the epoch anew, or take the same table, window, batch and seed"
-            raise ConfigError("the state belongs to another plan of samples", where="state_dict", fix=fix)
+        known = {"plan": self.plan.hash, "table": self._table}
+        if not isinstance(state, Mapping) or not {*known, "epoch", "step"} <= state.keys():
+            raise ConfigError("this is no state of batches", where="state_dict", fix="pass what state_dict() returned")
+        for name, mine in known.items():
+            if state[name] != mine:
+                fix = "begin the epoch anew, or take the same table version, window, batch and seed"
+                fix += "" if self.plan.shuffle else ", and without shuffle as many ranks"
+                raise ConfigError(f"the state belongs to another {name} of samples", where="state_dict", fix=fix)
         return self.epoch(int(state["epoch"]), int(state["step"]))
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
@@ -132,19 +150,24 @@ class Batches:
         Buffers are reused: a batch on the CPU is valid until `prefetch` further batches have been taken, or the next
         epoch begins.
         """
+        if not 0 <= start_step <= self.steps:
+            raise ValueError(f"the epoch has {self.steps} steps; it cannot begin at step {start_step}")
+        self._place = place = _Place(epoch, start_step)
+        return self._taken(place, self._steps(epoch, start_step))
+
+    def _taken(self, place: _Place, steps: Iterator[_Places]) -> Iterator[Batch]:
         slots = self._spare.pop() if self._spare else [self._new_slot() for _ in range(2 * self.prefetch)]
-        self._epoch, self._taken = epoch, start_step
-        threads = torch.get_num_threads()
+        ahead = prefetched(steps, slots, self._fill, self.prefetch, threads=FILLERS, begin=_to_one_core)
         try:
-            steps = self._steps(epoch, start_step)
-            ahead = prefetched(steps, slots, self._fill, self.prefetch, threads=FILLERS, begin=_to_one_core)
             with closing(ahead) as filled:
-                try:
-                    slot = next(filled, None)
-                finally:
-                    torch.set_num_threads(threads)
+                with _STARTING:  # the number of threads is the process' own
+                    threads = torch.get_num_threads()
+                    try:
+                        slot = next(filled, None)
+                    finally:
+                        torch.set_num_threads(threads)
                 while slot is not None:
-                    self._taken += 1
+                    place.step += 1
                     yield slot.batch()
                     slot = next(filled, None)
         finally:
@@ -163,7 +186,7 @@ class Batches:
             yield from map(_Places, row, row - (lookback - 1), ahead, entity, ts, age, steps.weight)
 
     def _new_slot(self) -> _Slot:
-        more = {field.name: (field.width, self._windows[field.name].dtype) for field in self._arrays}
+        more = {field.columns[0]: (field.width, self._windows[field.name].dtype) for field in self._arrays}
         shape = self.size, self._window.lookback, self._width
         sides = {name: (side.rows, side.width) for name, side in self._sides.items()}
         return _Slot(shape, self._ahead, self._categories, more, sides, self.device)
@@ -179,7 +202,7 @@ class Batches:
         if self._categories:
             torch.index_select(windows["codes"], 0, origin, out=host.codes)
         for field in self._arrays:
-            torch.index_select(windows[field.name], 0, origin, out=host.more[field.name])
+            torch.index_select(windows[field.name], 0, origin, out=host.more[field.columns[0]])
         for name, side in self._sides.items():
             side.gather(places.entity, places.ts, int(np.count_nonzero(places.weight)), host.more[name])
         torch.index_select(windows["x"], 0, torch.from_numpy(places.first), out=slot.flat)
@@ -187,6 +210,15 @@ class Batches:
             torch.index_select(windows["y"], 0, torch.from_numpy(places.ahead), out=host.y)
         self._rows.used()
         slot.send()
+
+
+@dataclass
+class _Place:
+    """Where an iterator stands."""
+
+    epoch: int
+    step: int
+    """Steps that were taken."""
 
 
 class _Places(NamedTuple):
@@ -215,11 +247,17 @@ def _to_one_core() -> None:
     torch.set_num_threads(1)
 
 
-def _refuse_weights(rows: Rows, column: str, index: Index) -> None:
-    weights = rows.arrays["weight"]
-    bad = int((~(weights >= 0)).sum())  # NaN is not at least 0
-    if bad:
-        what = f"{bad} weights in column '{column}' are negative or missing"
+def _shared(memory: int | None, sizes: Sequence[int]) -> list[int | None]:
+    """What each of several holdings gets of a budget: nothing is bounded where all fit, else each to its size."""
+    whole = sum(sizes)
+    return [None if memory is None or whole <= memory else memory * size // whole for size in sizes]
+
+
+def _refuse_weights(rows: Rows, column: str, index: Index, layout: Layout) -> None:
+    bad = np.flatnonzero(~(rows.arrays["weight"][:, 0] >= 0))  # NaN is not at least 0
+    if len(bad):
+        what = f"{len(bad)} weights in column '{column}' are negative or missing"
+        what += f", as of entity '{layout.entity(index, int(bad[0]))}'"
         raise DataRefused(what, where=index.source, fix="a weight says how much a sample counts: 0 or more")
 
 

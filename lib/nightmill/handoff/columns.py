@@ -77,7 +77,7 @@ def array_field(name: str, first: pa.Array, where: str) -> Field:
     size = len(first[0].as_py() or ()) if len(first) else 0
     if not size:
         raise DataRefused(f"the first value of column '{name}' is empty", where=where, fix="clean the data set again")
-    return Field(name, (name,), dtype, size, array=True)
+    return Field(f"array {name}", (name,), dtype, size, array=True)  # the name of no other field
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -112,7 +112,7 @@ def codes(column: pa.Array, words: Sequence[str], name: str, where: str) -> Valu
 def fixed(column: pa.Array, field: Field, where: str) -> Values:
     """[rows, width] values of a column of images or waveforms: Arrow's own memory. Raises DataRefused."""
     if column.null_count:
-        what = f"column '{field.name}' has {column.null_count} missing values, and arrays cannot be missing"
+        what = f"column '{field.columns[0]}' has {column.null_count} missing values, and arrays cannot be missing"
         raise DataRefused(what, where=where, fix="refuse such records in the data set: rules: [{kind: required}]")
     if pa.types.is_fixed_size_binary(column.type) or pa.types.is_fixed_size_list(column.type):
         sizes = {column.type.byte_width if pa.types.is_fixed_size_binary(column.type) else column.type.list_size}
@@ -122,7 +122,7 @@ def fixed(column: pa.Array, field: Field, where: str) -> Values:
         offsets = np.frombuffer(column.buffers()[1], kind, len(column) + 1, column.offset * np.dtype(kind).itemsize)
         sizes = set(np.unique(np.diff(offsets)).tolist())
     if sizes - {field.width}:
-        what = f"values of column '{field.name}' have {sorted(sizes)} entries where the first has {field.width}"
+        what = f"values of column '{field.columns[0]}' have {sorted(sizes)} entries where the first has {field.width}"
         raise DataRefused(what, where=where, fix="resize images or cut waveforms where they are landed")
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         start = int(offsets[0]) if len(column) else 0
@@ -132,7 +132,7 @@ def fixed(column: pa.Array, field: Field, where: str) -> Values:
     else:
         values = column.flatten()
         if values.null_count:
-            what = f"column '{field.name}' has {values.null_count} missing entries inside its arrays"
+            what = f"column '{field.columns[0]}' has {values.null_count} missing entries inside its arrays"
             raise DataRefused(what, where=where, fix="fill or refuse them where they are landed")
         flat = values.to_numpy(zero_copy_only=True)
     return flat.reshape(len(column), field.width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,8 @@ from pyarrow.fs import PyFileSystem
 
 from nightmill.errors import DataRefused
 
+LARGEST = 3.4028234663852886e38
+"""Of a float32: what lies beyond is infinite there."""
 PIECE = 131_072
 """Rows that are decoded at a time: large row groups need no more memory than small ones."""
 
@@ -32,19 +33,27 @@ class Storage:
         """The file's full place, for messages."""
         return f"{self.uri.rstrip('/')}/{path}"
 
-    def open(self, path: str, dictionary: Sequence[str] = ()) -> pq.ParquetFile:
-        """The file, its footer read; columns in `dictionary` come dictionary-encoded. Raises DataRefused."""
+    def open(self, path: str, groups: Sequence[int] | None = None, dictionary: Sequence[str] = ()) -> pq.ParquetFile:
+        """The file, its footer read; columns in `dictionary` come dictionary-encoded.
+
+        Raises DataRefused, also where its row groups are not those of `groups`, which say how many rows were pinned.
+        """
         with self.refusing(path):
             if self._folder is not None:
                 source = pa.OSFile(os.path.join(self._folder, path))
             else:
                 source = self._store.open_input_file(path)
-            return pq.ParquetFile(source, read_dictionary=list(dictionary), pre_buffer=self._folder is None)
+            file = pq.ParquetFile(source, read_dictionary=list(dictionary), pre_buffer=self._folder is None)
+        meta = file.metadata
+        if groups is not None and (meta.num_row_groups, meta.num_rows) != (len(groups), sum(groups)):
+            what = f"the file has {meta.num_rows:,} rows, and had {sum(groups):,} when the table was pinned"
+            raise DataRefused(what, where=self.where(path), fix="files of a Delta table are never replaced: restore it")
+        return file
 
-    def at_hand(self, path: str) -> pq.ParquetFile:
+    def at_hand(self, path: str, groups: Sequence[int]) -> pq.ParquetFile:
         """As `open`; a thread that asks for the same file again has it still."""
         if getattr(self._last, "path", None) != path:
-            self._last.file, self._last.path = self.open(path), path
+            self._last.file, self._last.path = self.open(path, groups), path
         file: pq.ParquetFile = self._last.file
         return file
 
@@ -66,14 +75,15 @@ class Storage:
                 first += rows.num_rows
 
     def finite(self, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> set[str]:
-        """Those of some columns of which the statistics say that a row group has no infinite value."""
-        meta, found = file.metadata.row_group(group), set()
-        places = {name: number for number, name in enumerate(file.metadata.schema.names)}
-        for name in places.keys() & columns:
-            column = meta.column(places[name])
+        """Those of some columns of which the statistics say that all values of a row group are finite as float32."""
+        meta, wanted, found = file.metadata.row_group(group), set(columns), set()
+        for number, name in enumerate(file.schema.names):
+            if name not in wanted or file.schema.column(number).path != name:  # or a part of a struct
+                continue
+            column = meta.column(number)
             stats = column.statistics if column.physical_type in ("FLOAT", "DOUBLE") else None
             whole = column.physical_type in ("INT32", "INT64", "BOOLEAN")
-            if whole or (stats is not None and stats.has_min_max and math.isfinite(stats.min + stats.max)):
+            if whole or (stats is not None and stats.has_min_max and stats.min >= -LARGEST and stats.max <= LARGEST):
                 found.add(name)
         return found
 

@@ -43,6 +43,8 @@ class Pinned:
     """Data files, by path."""
     storage_options: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
     """How to reach an object store, as deltalake takes it; may hold secrets, so it is neither shown nor saved."""
+    id: str = ""
+    """Delta's own name of the table: one that was made anew in the same place has another."""
 
     @property
     def rows(self) -> int:
@@ -52,7 +54,7 @@ class Pinned:
     def to_json(self) -> str:
         """Everything but the storage options, for the model and the checkpoint to keep."""
         files = [[file.path, file.size, list(file.groups)] for file in self.files]
-        return json.dumps({"uri": self.uri, "version": self.version, "files": files})
+        return json.dumps({"uri": self.uri, "id": self.id, "version": self.version, "files": files})
 
     @classmethod
     def from_json(cls, text: str, storage_options: Mapping[str, str] | None = None) -> Pinned:
@@ -60,7 +62,7 @@ class Pinned:
         try:
             raw = json.loads(text)
             files = tuple(PinnedFile(str(path), int(size), tuple(map(int, g))) for path, size, g in raw["files"])
-            return cls(str(raw["uri"]), int(raw["version"]), files, storage_options)
+            return cls(str(raw["uri"]), int(raw["version"]), files, storage_options, str(raw.get("id", "")))
         except (ValueError, KeyError, TypeError) as error:
             what = f"this is no pinned table: {error!r}"
             raise DataRefused(what, where=text[:80], fix="pin the table again") from None
@@ -77,7 +79,8 @@ def pin(uri: str, version: int | None = None, storage_options: Mapping[str, str]
     _refuse_indirections(table, uri)
     actions = pa.table(table.get_add_actions())
     sizes = zip(actions.column("path").to_pylist(), actions.column("size_bytes").to_pylist(), strict=True)
-    gold = Pinned(uri, table.version(), tuple(PinnedFile(unquote(p), s, ()) for p, s in sorted(sizes)), storage_options)
+    files = tuple(PinnedFile(unquote(path), size, ()) for path, size in sorted(sizes))
+    gold = Pinned(uri, table.version(), files, storage_options, str(table.metadata().id))
     storage = Storage(gold.uri, storage_options)
 
     def with_groups(file: PinnedFile) -> PinnedFile:

@@ -93,6 +93,8 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
     Raises DataRefused, naming entity and time, where a file is not sorted by (entity, ts) or a row occurs twice.
     """
     every_us = every // timedelta(microseconds=1)
+    if every_us < 1:
+        raise ValueError(f"the step between rows must be longer than {every}")
     storage = Storage(gold.uri, gold.storage_options)
     source = f"{gold.uri} version {gold.version}"
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
@@ -115,9 +117,9 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
 
 
 def _scan_file(storage: Storage, gold: Pinned, number: int, every_us: int) -> list[_Pieces]:
-    path = gold.files[number].path
-    file, before, scanned = storage.open(path, dictionary=["entity"]), None, []
-    for group, rows in enumerate(gold.files[number].groups):
+    path, groups = gold.files[number].path, gold.files[number].groups
+    file, before, scanned = storage.open(path, groups, ["entity"]), None, []
+    for group, rows in enumerate(groups):
         if rows:
             table = storage.read(file, path, group, ["entity", "ts"])
             names, codes, ts = _columns(table, storage.where(path))

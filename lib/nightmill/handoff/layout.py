@@ -82,6 +82,11 @@ class Layout:
     repeat: bool
     """Whether rows before a span repeat its first one; else they are blank."""
 
+    def entity(self, index: Index, row: int) -> str:
+        """The entity that a matrix row is of, for messages."""
+        span = int(np.searchsorted(self.spans.row, row, "right")) - 1
+        return index.entities[index.runs.entity[self.spans.run[span]]]
+
     def places(self, samples: Ints) -> Ints:
         """[4, …] matrix row of the origin, entity, ts and age of samples […]; anything where there is no such one."""
         found = np.zeros((4, *samples.shape), np.int64)

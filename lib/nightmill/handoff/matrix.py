@@ -75,10 +75,11 @@ def _fill_file(
     arrays: Arrays,
     done: Callable[[], None],
 ) -> _Found:
-    path = gold.files[int(copies.file[0])].path
+    pinned = gold.files[int(copies.file[0])]
+    path = pinned.path
     where = storage.where(path)
     coded = [name for field in fields if field.vocabularies for name in field.columns]
-    file = storage.open(path, dictionary=coded)
+    file = storage.open(path, pinned.groups, coded)
     wanted = list(dict.fromkeys(name for field in fields for name in field.columns))
     found = _Found(0, {field.name: np.zeros(len(field.columns), np.int64) for field in fields})
     turns = np.flatnonzero(np.diff(copies.group, prepend=-1) != 0)
@@ -141,10 +142,11 @@ def _rows(first: Ints, length: Ints) -> Ints:
 
 
 def _infinite(columns: list[Values], copies: Copies) -> NDArray[np.int64]:
-    """How many infinite values each column brings."""
+    """In how many rows each column is infinite."""
     used = np.zeros(len(columns[0]), bool)
     used[_rows(copies.source, copies.length)] = True
-    return np.array([np.isinf(column[used]).sum() for column in columns], np.int64)
+    rows = (np.isinf(column[used]).reshape(int(used.sum()), -1) for column in columns)
+    return np.array([each.any(axis=1).sum() for each in rows], np.int64)
 
 
 def _fill_edges(layout: Layout, fields: Sequence[Field], arrays: Arrays) -> None:
@@ -165,11 +167,11 @@ def _longer(row: Ints, length: Ints) -> Iterator[tuple[int, int]]:
 
 
 def _refuse_infinite(field: Field, infinite: NDArray[np.int64], values: Values, index: Index, layout: Layout) -> None:
-    number = int(np.flatnonzero(infinite)[0])
+    number, *others = np.flatnonzero(infinite).tolist()
     rows = values if field.array else values[:, number : number + 1]
     target = _rows(layout.copies.target, layout.copies.length)
     row = int(target[np.isinf(rows[target]).any(axis=1)].min())
-    span = int(np.searchsorted(layout.spans.row, row, "right")) - 1
-    entity = index.entities[index.runs.entity[layout.spans.run[span]]]
-    what = f"column '{field.columns[number]}' is infinite in {infinite[number]} rows, as of entity '{entity}'"
+    what = f"column '{field.columns[number]}' is infinite in {infinite[number]} rows"
+    what += f", as of entity '{layout.entity(index, row)}'"
+    what += "".join(f"; '{field.columns[other]}' in {infinite[other]}" for other in others)
     raise DataRefused(what, where=index.source, fix=MUST_BE_FINITE)

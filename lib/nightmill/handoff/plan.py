@@ -66,8 +66,8 @@ class Plan:
         lanes: int = 64,
         mixed: int = MIXED,
     ) -> None:
-        if batch < 1 or world < 1:
-            raise ValueError(f"batch and world must be at least 1, not {batch}, {world}")
+        if batch < 1 or world < 1 or batch != int(batch):
+            raise ValueError(f"batch and world must be whole numbers from 1 on, not {batch}, {world}")
         if shuffle and world > lanes:
             fix = f"train with at most {lanes} workers"
             raise ConfigError(f"{world} workers are more than the {lanes} lanes of the plan", where="workers", fix=fix)

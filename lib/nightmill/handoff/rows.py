@@ -36,11 +36,6 @@ class Rows:
     """Bytes that pages in use may take."""
     _before: int = 0
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return sum(field.row_bytes for field in self.fields)
-
     def used(self) -> None:
         """Told that rows were read: pages in use are handed back once they take more than their share."""
         if self.mapped is not None and mapped_bytes() - self._before >= self.share:
@@ -53,7 +48,7 @@ def hold(
 ) -> Rows:
     """The rows of a layout. Raises what `fill` and `Cache.fetch` raise."""
     rows = Rows(list(fields), {}, 0)
-    if memory is None or layout.rows * rows.row_bytes <= memory:
+    if memory is None or layout.rows * row_bytes(fields) <= memory:
         rows.arrays = {field.name: np.empty((layout.rows, field.width), field.dtype) for field in fields}
         rows.rows_read = fill(gold, index, layout, fields, rows.arrays)
         return rows
@@ -64,6 +59,11 @@ def hold(
     found = (cache or Cache.default()).fetch(_key(gold, layout, fields), fields, layout.rows, make)
     rows.arrays, rows.mapped, rows.share, rows._before = found.arrays, found, memory // 3, mapped_bytes()
     return rows
+
+
+def row_bytes(fields: Sequence[Field]) -> int:
+    """Bytes of one row of some fields."""
+    return sum(field.row_bytes for field in fields)
 
 
 def mapped_bytes() -> int:
@@ -91,7 +91,7 @@ def array_fields(gold: Pinned, names: Sequence[str]) -> list[Field]:
     if not names or file is None:
         return []
     storage = Storage(gold.uri, gold.storage_options)
-    parquet: pq.ParquetFile = storage.open(file.path)
+    parquet: pq.ParquetFile = storage.open(file.path, file.groups)
     group = next(number for number, rows in enumerate(file.groups) if rows)
     _, first = next(storage.pieces(parquet, file.path, group, names, many=1))
     where = storage.where(file.path)

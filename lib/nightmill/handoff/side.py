@@ -16,7 +16,7 @@ from nightmill.handoff.cuts import cut
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
 from nightmill.handoff.layout import lay_out
-from nightmill.handoff.rows import hold, sliding
+from nightmill.handoff.rows import hold, row_bytes, sliding
 from nightmill.handoff.samples import Samples, Window
 
 
@@ -47,8 +47,6 @@ class SideRows:
         index: Index,
         samples: Samples,
         held: tuple[int, int],
-        memory: int | None,
-        cache: Cache | None,
     ) -> None:
         self.side, self.rows, self.width = side, side.lookback + side.ahead, len(side.columns)
         self._entity, runs, every = _matched(side, index), side.index.runs, side.index.every_us
@@ -58,8 +56,12 @@ class SideRows:
         self._seen = self._rows_seen(index, samples, held)
         self._numbers = self._seen.edges
         self._layout = lay_out(side.index, self._seen, (0, self._seen.count), side.ahead)
-        fields = [numbers("x", side.columns, blank=float("nan"))]
-        self._held = hold(side.gold, side.index, self._layout, fields, memory, cache)
+        self._fields = [numbers("x", side.columns, blank=float("nan"))]
+        self.bytes = self._layout.rows * row_bytes(self._fields)
+
+    def hold(self, memory: int | None, cache: Cache | None) -> None:
+        """Reads the rows; to be called once, before `gather`."""
+        self._held = hold(self.side.gold, self.side.index, self._layout, self._fields, memory, cache)
         self._windows = sliding(self._held.arrays["x"], self.rows)
 
     def gather(self, entity: Ints, ts: Ints, count: int, into: Tensor) -> None:
@@ -71,7 +73,7 @@ class SideRows:
             interval = np.searchsorted(seen.first, row[known], "right") - 1
             number = self._numbers[interval] + row[known] - seen.first[interval]
             start[:count][known] = layout.places(number)[0] - (self.side.lookback - 1)
-        torch.index_select(self._windows, 0, torch.from_numpy(start), out=into.view(len(into), -1))
+        torch.index_select(self._windows, 0, torch.from_numpy(start), out=into.view(len(into), self.rows * self.width))
         self._held.used()
 
     def _as_of(self, mine: Ints, ts: Ints) -> Ints:

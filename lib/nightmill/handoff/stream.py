@@ -14,7 +14,7 @@ from torch import Tensor
 from nightmill.errors import DataRefused
 from nightmill.handoff.columns import MUST_BE_FINITE, Values, numbers
 from nightmill.handoff.files import Storage
-from nightmill.handoff.gold import Pinned
+from nightmill.handoff.gold import Pinned, PinnedFile
 from nightmill.handoff.matrix import READERS, transpose
 from nightmill.handoff.prefetch import side_by_side
 from nightmill.handoff.rows import tensor
@@ -29,6 +29,7 @@ def row_batches(gold: Pinned, columns: Sequence[str], batch: int, *, readers: in
     Memory is reused: a batch is valid until the next one is asked for. Raises DataRefused for a missing or corrupt
     file, a column that is missing or no number, and infinite values.
     """
+    _require(columns, batch)
     rows = torch.empty((batch, len(columns)))  # small enough to stay in the processor's cache from here to its reader
     filled, into = 0, rows.numpy()
     for piece in _pieces(gold, columns, readers):
@@ -48,6 +49,7 @@ def column_batches(
     gold: Pinned, columns: Sequence[str], batch: int, *, readers: int = READERS
 ) -> Iterator[list[Tensor]]:
     """As `row_batches`, a tensor [b] for each column: Arrow's own memory wherever a batch lies in one piece."""
+    _require(columns, batch)
     held = [torch.empty(batch) for _ in columns]
     filled = 0
     for piece in _pieces(gold, columns, readers):
@@ -70,13 +72,18 @@ def column_batches(
         yield [column[:filled] for column in held]
 
 
+def _require(columns: Sequence[str], batch: int) -> None:
+    if isinstance(columns, str) or not columns or batch < 1:
+        raise ValueError(f"columns are a list of names, and batch is at least 1, not {columns!r}, {batch}")
+
+
 def _pieces(gold: Pinned, columns: Sequence[str], readers: int) -> Iterator[list[Values]]:
     """Columns [rows] of pieces of row groups, in order."""
     storage, field = Storage(gold.uri, gold.storage_options), numbers("x", columns)
 
-    def read(task: tuple[str, int]) -> Iterator[list[Values]]:
-        path, group = task
-        file = storage.at_hand(path)
+    def read(task: tuple[PinnedFile, int]) -> Iterator[list[Values]]:
+        path, group = task[0].path, task[1]
+        file = storage.at_hand(path, task[0].groups)
         finite = storage.finite(file, group, columns).issuperset(columns)
         for _, rows in storage.pieces(file, path, group, list(dict.fromkeys(columns))):
             values = field.read(rows, storage.where(path))
@@ -84,7 +91,7 @@ def _pieces(gold: Pinned, columns: Sequence[str], readers: int) -> Iterator[list
                 _refuse_infinite(values, columns, storage.where(path))
             yield values
 
-    tasks = [(file.path, group) for file in gold.files for group, rows in enumerate(file.groups) if rows]
+    tasks = [(file, group) for file in gold.files for group, rows in enumerate(file.groups) if rows]
     yield from side_by_side(tasks, read, readers, HELD)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, Pinned, Samples
+from nightmill.handoff.columns import numbers
 from nightmill.handoff.files import Storage
 from nightmill.handoff.matrix import READERS
 from nightmill.handoff.prefetch import side_by_side
@@ -45,7 +46,7 @@ def fit(
     profile = _Profile(len(entities), slots) if clock is not None else None
     codes = np.zeros(len(index.entities), np.int64)
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
-    for values, entity, ts in _training_rows(gold, index, training, columns):
+    for values, entity, ts in _rows_of(gold, index, training, columns):
         moments.add(values)
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
@@ -63,6 +64,15 @@ def fit(
     mean, std = moments.mean.astype(np.float32), moments.std.astype(np.float32)
     scale = mean[:-1], std[:-1], float(mean[-1]), float(std[-1])
     return Fitted(*scale) if profile is None else Fitted(*scale, *profile.smoothed(smoothing or 0))
+
+
+def refuse_infinite(gold: Pinned, index: Index, samples: Samples, features: Sequence[str]) -> None:
+    """Raises DataRefused where features or target of the rows of some windows are infinite.
+
+    Only row groups are read of which the statistics do not say it.
+    """
+    for _ in _rows_of(gold, index, samples, [*features, TARGET], doubtful=True):
+        pass
 
 
 class _Moments:
@@ -133,41 +143,46 @@ def _means(sums: Floats, counts: Floats, reach: int) -> NDArray[np.float32]:
     return np.where(np.isnan(mean), everything, mean).astype(np.float32)
 
 
-def _training_rows(
-    gold: Pinned, index: Index, training: Samples, columns: Sequence[str]
+def _rows_of(
+    gold: Pinned, index: Index, samples: Samples, columns: Sequence[str], *, doubtful: bool = False
 ) -> Iterator[tuple[Floats, Ints, Ints]]:
-    """(values [rows, columns] float64, entity position, ts µs) of the rows in training windows, by row group in order.
+    """(values [rows, columns] float64, entity position, ts µs) of the rows in windows, by row group in order.
 
-    Row groups are decoded side by side. Raises DataRefused where values are infinite.
+    With `doubtful` only of row groups that may hold infinite values. Row groups are decoded side by side. Raises
+    DataRefused where values are infinite.
     """
-    low, high = _intervals(training)
+    low, high = _intervals(samples)
     segments = index.segments
     held = np.searchsorted(high, segments.first, "right"), np.searchsorted(low, segments.first + segments.length)
     touched = np.flatnonzero(held[0] < held[1])
     order = touched[np.lexsort((segments.row[touched], segments.group[touched], segments.file[touched]))]
-    storage = Storage(gold.uri, gold.storage_options)
+    storage, field = Storage(gold.uri, gold.storage_options), numbers("x", columns)
     turns = np.diff(segments.file[order], prepend=-1).astype(bool) | np.diff(segments.group[order], prepend=-1).astype(
         bool
     )
 
     def read(chosen: Ints) -> Iterator[tuple[Floats, Ints, Ints]]:
-        path, group = gold.files[int(segments.file[chosen[0]])].path, int(segments.group[chosen[0]])
-        file = storage.at_hand(path)
-        table = storage.read(file, path, group, columns)
+        pinned, group = gold.files[int(segments.file[chosen[0]])], int(segments.group[chosen[0]])
+        path = pinned.path
+        file = storage.at_hand(path, pinned.groups)
+        finite = storage.finite(file, group, columns).issuperset(columns)
+        if finite and doubtful:
+            return
+        (table,) = storage.read(file, path, group, list(dict.fromkeys(columns))).combine_chunks().to_batches()
         rows, entity, ts = _rows(index, chosen, low, high)
-        values = np.stack([table.column(name).to_numpy().astype(np.float64)[rows] for name in columns], axis=1)
-        if not storage.finite(file, group, columns).issuperset(columns):
+        values = np.stack([c[rows] for c in field.read(table, storage.where(path))], axis=1, dtype=np.float64)
+        if not finite:
             _refuse_infinite(values, entity, columns, index)
         yield values, entity, ts
 
     yield from side_by_side(np.split(order, np.flatnonzero(turns)[1:]), read, READERS, 1)
 
 
-def _intervals(training: Samples) -> tuple[Ints, Ints]:
-    """[low, high) logical rows that training windows see, merged and ascending."""
-    window = training.window
-    low = np.maximum(training.seen_from, training.first - window.lookback + 1)
-    high = np.minimum(training.seen_to, training.last + window.horizon) + 1
+def _intervals(samples: Samples) -> tuple[Ints, Ints]:
+    """[low, high) logical rows that windows see, merged and ascending."""
+    window = samples.window
+    low = np.maximum(samples.seen_from, samples.first - window.lookback + 1)
+    high = np.minimum(samples.seen_to, samples.last + window.horizon) + 1
     order = np.argsort(low, kind="stable")
     low, high = low[order], np.maximum.accumulate(high[order])
     begin = np.append(True, low[1:] > high[:-1])

@@ -12,10 +12,10 @@ import numpy as np
 from nightmill.config.load import digest
 from nightmill.config.usecase import UseCase
 from nightmill.errors import DataRefused
-from nightmill.handoff import Cache, Index, Parts, Pinned, Window, build_index, pin, split_samples
+from nightmill.handoff import Cache, Index, Parts, Pinned, Plan, Window, build_index, pin, split_samples
 from nightmill.models.bundle import Bundle
 from nightmill.models.shape import Fitted, Shape
-from nightmill.train.fit import fit, vocabulary
+from nightmill.train.fit import fit, refuse_infinite, vocabulary
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     if parts.train.count < workers:
         what = f"there are {parts.train.count} training windows for {workers} workers"
         raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")
+    Plan(parts.train, case.train.batch, job.seed, max(workers, 1))  # refuses more workers than it has lanes
     entities = vocabulary(index, parts.train)
     life = case.target.remaining_life
     shape = Shape(
@@ -119,6 +120,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     )
     smoothing = getattr(case.model, "profile_smoothing", None)
     fitted = fit(gold, index, parts.train, job.features, shape.slots, smoothing)
+    refuse_infinite(gold, index, parts.validation, job.features)
     return Prepared(job, gold, index, parts, entities, shape, fitted)
 
 

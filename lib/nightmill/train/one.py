@@ -83,6 +83,7 @@ def _set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[s
 def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[Feed, str]:
     job = prepared.job
     plan = Plan(samples, job.use_case.train.batch, job.seed, ranks.world())
+    both = prepared.parts.train.count + prepared.parts.validation.count
     batches = Batches(
         prepared.gold,
         prepared.index,
@@ -90,7 +91,7 @@ def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[F
         ranks.rank(),
         features=job.features,
         device=device,
-        memory=job.memory,
+        memory=None if job.memory is None else job.memory * samples.count // both,
         cache=job.cache,
     )
     return Feed(batches, plan.steps, plan.count), plan.hash

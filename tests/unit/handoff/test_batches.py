@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from deltalake import DeltaTable, write_deltalake
@@ -164,6 +165,24 @@ def test_a_state_in_mid_epoch_is_taken_up_by_another_number_of_ranks(gold):
         assert real([batches[number] for batches in left]).ts.equal(real([expected]).ts)
     with pytest.raises(ConfigError, match="another plan"):
         batches_of(uri, Window(3, 1), seed=1, **options).resume(states[4])
+    with pytest.raises(ConfigError, match="no state of batches"):
+        alone.resume({"epoch": 1})
+    write_deltalake(uri, DeltaTable(uri).to_pyarrow_table().sort_by("ts"), mode="overwrite")
+    with pytest.raises(ConfigError, match="another table"):
+        batches_of(uri, Window(3, 1), **options).resume(states[4])
+
+
+def test_a_state_is_that_of_the_iterator_that_began_last(gold):
+    batches = batches_of(gold(series("a", range(60))), Window(3, 1), batch=7, shuffle=True)
+    first = batches.epoch(0)
+    next(first)
+    second = batches.resume(batches.state_dict() | {"epoch": 1, "step": 3})
+    assert (batches.state_dict()["epoch"], batches.state_dict()["step"]) == (1, 3)
+    next(second)
+    next(first)
+    assert (batches.state_dict()["epoch"], batches.state_dict()["step"]) == (1, 4)
+    with pytest.raises(ValueError, match="has 9 steps"):
+        batches.epoch(0, 10)
 
 
 def test_each_rank_keeps_about_its_share_of_rows(gold):
@@ -251,6 +270,29 @@ def test_other_number_types_are_read_as_float32(tmp_path):
     assert batch.x[:3, 0].tolist() == [[0, 0], [1, 10], [2, 20]]
 
 
+def test_what_float32_cannot_hold_is_infinite(tmp_path):
+    uri = columned(tmp_path, big=pa.array([1.0] * 39 + [1e300]))
+    with pytest.raises(DataRefused, match="'big' is infinite in 1 rows, as of entity 'a'"):
+        batches_of(uri, Window(1, 0), features=["x", "big"])
+
+
+def test_a_struct_with_a_part_of_the_same_name_hides_no_infinite_value(gold, tmp_path):
+    values = [float("inf"), *[1.0] * 39]
+    uri = columned(tmp_path, w=pa.array(values), s=pa.array([{"w": 1.0}] * 40))
+    with pytest.raises(DataRefused, match="'w' is infinite"):
+        batches_of(uri, Window(1, 0), features=["w"])
+
+
+def test_a_file_that_was_replaced_is_refused(gold):
+    uri = gold(series("a", range(20)))
+    pinned = pin(uri)
+    index = build_index(pinned, EVERY)
+    place = Path(uri, pinned.files[0].path)
+    pq.write_table(pq.read_table(place).slice(0, 5), place)
+    with pytest.raises(DataRefused, match="has 5 rows, and had 20 when"):
+        Batches(pinned, index, Plan(select_samples(index, Window(1, 0)), 4, 0), features=["x"])
+
+
 def test_damaged_pages_are_refused_naming_the_file(gold):
     uri = gold(series("a", range(2000)))
     pinned = pin(uri)
@@ -326,7 +368,7 @@ def test_samples_carry_the_weight_of_their_origin_and_padding_none(tmp_path):
 @pytest.mark.parametrize("bad", [-1.0, None, float("nan")])
 def test_weights_that_are_none_are_refused(tmp_path, bad):
     uri = columned(tmp_path, w=pa.array([1.0] * 39 + [bad]))
-    with pytest.raises(DataRefused, match="1 weights in column 'w' are negative or missing"):
+    with pytest.raises(DataRefused, match="1 weights in column 'w' are negative or missing, as of entity 'a'"):
         batches_of(uri, Window(1, 0), weight="w")
 
 
@@ -343,6 +385,16 @@ def test_categories_and_arrays_are_those_of_the_origin(tmp_path):
         assert batch.more["image"].dtype == torch.uint8 and batch.more["wave"].dtype == torch.float32
         assert batch.more["image"].tolist() == [[n, n + 1] for n in origin.tolist()]
         assert batch.more["wave"].tolist() == [[n / 2, -n / 2, 0] for n in origin.tolist()]
+
+
+def test_arrays_may_have_any_name_and_hide_nothing(tmp_path):
+    named = {name: pa.array([[n, n + 1] for n in range(40)], pa.list_(pa.int16())) for name in ("y", "weight", "codes")}
+    uri = columned(tmp_path, **named)
+    plain, batch = (
+        real(collected(batches_of(uri, Window(1, 0), batch=8, arrays=arrays))) for arrays in ((), (*named,))
+    )
+    assert batch.x.equal(plain.x) and batch.y.equal(plain.y) and batch.weight.equal(plain.weight)
+    assert all(batch.more[name].tolist() == [[n, n + 1] for n in range(40)] for name in named)
 
 
 def test_what_is_known_is_told_apart_from_what_is_missing(gold):

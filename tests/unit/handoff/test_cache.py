@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nightmill.errors import WorkFailed
+from nightmill.errors import MachineError, WorkFailed
 from nightmill.handoff.cache import Cache, Mapped
 from nightmill.handoff.columns import Field, Values, numbers
 
@@ -77,6 +77,47 @@ def test_what_fails_while_it_is_made_leaves_nothing(tmp_path: Path):
     with pytest.raises(ValueError, match="of the reader"):
         Cache(str(tmp_path), 10 * BYTES).fetch("a" * 32, FIELDS, ROWS, fails)
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith("lock-")]
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "zeros", "other rows"])
+def test_a_file_that_cannot_be_read_is_made_anew(tmp_path: Path, damage: str):
+    cache, path = Cache(str(tmp_path), 10 * BYTES), tmp_path / f"{'a' * 32}.arrow"
+    cache.fetch("a" * 32, FIELDS, ROWS, filled)
+    whole = path.read_bytes()
+    if damage == "other rows":
+        path.unlink()
+        Cache(str(tmp_path), 10 * BYTES).fetch("a" * 32, FIELDS, ROWS // 2, filled)
+    else:
+        path.write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "zeros": bytes(len(whole))}[damage])
+    assert right(cache.fetch("a" * 32, FIELDS, ROWS, filled))
+    assert right(cache.fetch("a" * 32, FIELDS, ROWS, never))
+
+
+def test_what_is_in_use_is_not_evicted_and_where_no_room_is_left_it_is_said(tmp_path: Path):
+    cache = Cache(str(tmp_path), 5 * BYTES // 2)
+    first, second = (cache.fetch(letter * 32, FIELDS, ROWS, filled) for letter in "ab")
+    with pytest.raises(WorkFailed, match="are in use, and"):
+        cache.fetch("c" * 32, FIELDS, ROWS, never)
+    assert right(first)
+    del second
+    assert right(cache.fetch("c" * 32, FIELDS, ROWS, filled))
+    assert sorted(path.stem[0] for path in tmp_path.glob("*.arrow")) == ["a", "c"]
+
+
+def test_many_fields_with_long_names_are_kept_too(tmp_path: Path):
+    fields = [
+        Field(f"array {'waveform' * 4}-{number}", (f"w{number}",), "uint8", 5, array=True) for number in range(80)
+    ]
+    cache = Cache(str(tmp_path), 2**30)
+    cache.fetch("a" * 32, fields, ROWS, filled)
+    assert right(cache.fetch("a" * 32, fields, ROWS, never))
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/below"):
+        with pytest.raises(MachineError, match="the cache cannot be written"):
+            Cache(str(tmp_path / place), 10 * BYTES).fetch("a" * 32, FIELDS, ROWS, never)
 
 
 def test_rows_that_the_cache_cannot_hold_are_refused(tmp_path: Path):

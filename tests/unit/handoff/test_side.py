@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightmill.errors import DataRefused
-from nightmill.handoff import Batches, Plan, Side, Window, build_index, pin, select_samples
+from nightmill.errors import ConfigError, DataRefused
+from nightmill.handoff import Batches, Cache, Plan, Side, Window, build_index, pin, select_samples
 
 from .conftest import EVERY, STEP, Row, series, write_gold
 
@@ -97,6 +97,25 @@ def test_padding_samples_see_nothing(tmp_path):
     side = side_of(tmp_path, series("a", range(5)), 1)
     (batch,) = batches_of(tmp_path, series("a", range(3)), batch=5, sides={"side": side}).epoch(0)
     assert batch.more["side"].shape == (5, 2, 1) and batch.more["side"][3:].isnan().all()
+
+
+def test_a_rank_without_samples_has_empty_windows(tmp_path):
+    side, main = side_of(tmp_path, series("a", range(5)), 1), pin(write_gold(tmp_path / "main", series("a", range(3))))
+    index = build_index(main, EVERY)
+    samples = select_samples(index, Window(1, 0))
+    for rank in range(8):
+        batches = Batches(main, index, Plan(samples, 2, 0, 8), rank, features=["x"], sides={"side": side})
+        assert [batch.more["side"].shape[1:] for batch in batches.epoch(0)] == [(2, 1), (2, 1)]
+
+
+def test_a_budget_is_shared_with_side_inputs_and_names_are_told_apart(tmp_path):
+    side = side_of(tmp_path, series("a", range(500)), 1)
+    rows, cache, sides = series("a", range(500)), Cache(str(tmp_path / "cache"), 2**20), {"side": side}
+    whole = batches_of(tmp_path / "whole", rows, sides=sides)
+    tight = batches_of(tmp_path / "tight", rows, sides=sides, memory=5000, cache=cache)
+    assert windows(tight) == windows(whole) and len(list((tmp_path / "cache").glob("*.arrow"))) == 2
+    with pytest.raises(ConfigError, match="'side' is an array and a side input"):
+        batches_of(tmp_path / "named", rows, sides=sides, arrays=["side"])
 
 
 cells = st.dictionaries(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), st.integers(0, 99), min_size=1)

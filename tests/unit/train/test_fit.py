@@ -10,7 +10,7 @@ from deltalake import write_deltalake
 from nightmill.errors import DataRefused
 from nightmill.handoff import Window, build_index, pin, select_samples
 from nightmill.models.shape import FOLDS, local_day
-from nightmill.train.fit import fit, vocabulary
+from nightmill.train.fit import fit, refuse_infinite, vocabulary
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -84,6 +84,18 @@ def test_a_feature_that_never_varies_is_not_divided_by_nothing(tmp_path):
 def test_an_infinite_value_is_refused_by_name(tmp_path):
     with pytest.raises(DataRefused, match="'heat' is infinite in 1 rows, for instance of 'b'"):
         fitted(tmp_path, table([("a", 0, 1, 1), ("a", 1, 1, 1), ("b", 0, 1, 1), ("b", 1, float("inf"), 1)]))
+
+
+def test_infinite_values_of_validation_rows_are_refused_before_training(tmp_path):
+    rows = table([("a", hour, 1, 1) for hour in range(4)])
+    rows = rows.set_column(rows.schema.get_field_index("heat"), "heat", pa.array([1, 1, 1, 1e300]))
+    write_deltalake(str(tmp_path / "gold"), rows)
+    gold = pin(str(tmp_path / "gold"))
+    index = build_index(gold, timedelta(hours=1))
+    samples = select_samples(index, Window(1, 0))
+    refuse_infinite(gold, index, samples.at(samples.first, samples.last - 1), ["heat"])
+    with pytest.raises(DataRefused, match="'heat' is infinite in 1 rows, for instance of 'a'"):
+        refuse_infinite(gold, index, samples, ["heat"])
 
 
 def test_a_feature_that_is_never_known_is_refused_by_name(tmp_path):
