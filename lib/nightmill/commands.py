@@ -268,7 +268,9 @@ def evaluate(work: Work, targets: list[str]) -> Outcome:
     def one(current: Step, use_case: UseCase) -> Any:
         from nightmill.evaluate.judge import evaluate as stage
 
-        return stage(current, use_case, series_time(work, use_case), work.registry)
+        return stage(
+            current, use_case, series_time(work, use_case), work.registry, work.configuration.environment.handoff
+        )
 
     return _each(work, "evaluate", {u.name: u for u in work.use_cases(targets)}, one)
 
@@ -364,7 +366,9 @@ def _backtest(work: Work, use_case: UseCase, progress: Callable[[Any], None]) ->
         current.begin()
         wanted = [_wanted(work, use_case, seed) for seed in seeds]
         trained = backtest_models(current, wanted, work.configuration.environment, progress)
-        return summarise(current, use_case, series_time(work, use_case), trained)
+        return summarise(
+            current, use_case, series_time(work, use_case), trained, work.configuration.environment.handoff
+        )
 
 
 def _wanted(work: Work, use_case: UseCase, seed: int | None) -> Any:

@@ -158,6 +158,7 @@ def test_the_night_of_a_clock_change_has_23_hours(town: Town) -> None:
     assert not [a for a in events(town.work("x").lake, "alarms", day=change) if a["kind"] in ("incomplete", "refused")]
 
 
+@pytest.mark.slow
 def test_a_night_killed_while_it_trains_takes_its_training_along_and_is_made_up_for(town: Town, tmp_path: Path) -> None:
     sets = ["--set", "train.due=nightly", "--set", "train.epochs=40"]
     command = [sys.executable, "-m", "nightmill", "nightly", "--day", NEXT.isoformat(), *sets]

@@ -37,11 +37,11 @@ class Handoff(Options):
     """How rows get from tables to models."""
 
     memory: Size = 4 * 2**30
-    """Rows that a training worker holds in memory; beyond that they are served from the cache."""
+    """Rows that a training worker, or an evaluation, holds in memory; beyond that the cache serves them."""
     cache: str | None = None
     """Folder of the cache, on a fast local disk that every worker has; null takes the system's for temporary files."""
     size: Size = 50 * 2**30
-    """What the cache may hold; what was used longest ago goes first."""
+    """What the cache may hold, for all workers of a machine; what was used longest ago goes first."""
 
 
 class Mlflow(Options):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nightmill.config import Time, UseCase
+from nightmill.config.environment import Handoff
 from nightmill.evaluate.judge import compare, material_of
 from nightmill.lake.run import Step
 from nightmill.provenance import commit, machine
@@ -66,12 +67,12 @@ class Backtest:
         return "\n".join([*facts, *head, *lines, ""])
 
 
-def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any]) -> Backtest:
+def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], handoff: Handoff) -> Backtest:
     """Judges every model on the test part of the table that it was trained on; writes ops.metrics."""
     figures: dict[tuple[str, str, int | None], list[float]] = {}
     samples = 0
     for position, one in enumerate(trained):
-        material = material_of(step.lake, use_case, time, one.bundle)
+        material = material_of(step.lake, use_case, time, one.bundle, handoff)
         samples = material.parts.test.count
         judged = use_case if position == 0 else _without_baselines(use_case)
         for score in compare(judged, material, {"model": one.bundle}):

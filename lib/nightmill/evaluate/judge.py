@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nightmill.config import Time, UseCase
+from nightmill.config.environment import Handoff
 from nightmill.errors import NightmillError, WorkFailed
 from nightmill.evaluate.predict import Floats, Material, baseline, predictions, truths
 from nightmill.handoff import Pinned
@@ -48,7 +49,7 @@ class Verdict:
     reason: str = ""
 
 
-def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry) -> Verdict:
+def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry, handoff: Handoff) -> Verdict:
     """Judges the candidate on the test part of the table it was trained on; promotes it if it wins.
 
     It wins if it is better than the champion and than the first baseline by the first metric.
@@ -61,7 +62,7 @@ def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry) -> V
         raise WorkFailed(f"{use_case.name} has no candidate model", where="model registry", fix="run `nightmill train`")
     verdict = Verdict(use_case.name, candidate, champion)
     bundle = Bundle.from_files(registry.load(use_case.name, candidate), f"{use_case.name} version {candidate}")
-    material = material_of(step.lake, use_case, time, bundle)
+    material = material_of(step.lake, use_case, time, bundle, handoff)
     contestants = {"candidate": bundle}
     if champion is not None and champion != candidate:
         try:
@@ -80,10 +81,10 @@ def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry) -> V
     return verdict
 
 
-def material_of(lake: Lake, use_case: UseCase, time: Time, bundle: Bundle) -> Material:
+def material_of(lake: Lake, use_case: UseCase, time: Time, bundle: Bundle, handoff: Handoff) -> Material:
     """The table that a model was trained on, pinned by the model itself, with the same parts."""
     gold = Pinned.from_json(json.dumps(bundle.gold), lake.storage_options or None)
-    return Material.of(use_case, gold, time.every, time.zone, bundle.seed)
+    return Material.of(use_case, gold, time.every, time.zone, bundle.seed, handoff)
 
 
 def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -> list[Score]:

@@ -11,8 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightmill.config import UseCase
+from nightmill.config.environment import Handoff
 from nightmill.errors import DataRefused
-from nightmill.handoff import Batch, Batches, Index, Parts, Pinned, Plan, Samples, Window, build_index, split_samples
+from nightmill.handoff import (
+    Batch,
+    Batches,
+    Cache,
+    Index,
+    Parts,
+    Pinned,
+    Plan,
+    Samples,
+    Window,
+    build_index,
+    split_samples,
+)
 from nightmill.models.bundle import Bundle
 
 Floats = NDArray[np.float32]
@@ -28,21 +41,24 @@ class Material:
     index: Index
     parts: Parts
     zone: str
+    handoff: Handoff
 
     @classmethod
-    def of(cls, use_case: UseCase, gold: Pinned, every: timedelta, zone: str, seed: int) -> Material:
+    def of(cls, use_case: UseCase, gold: Pinned, every: timedelta, zone: str, seed: int, handoff: Handoff) -> Material:
         """The parts of a pinned table for the use case's window and split."""
         index = build_index(gold, every)
         window = Window(use_case.model.window, use_case.target.horizon or 0, pad=not use_case.target.horizon)
         history = use_case.train.history
         since = index.span[1] - history // timedelta(microseconds=1) if history else None
         parts = split_samples(index, window, use_case.evaluate.split, seed, since)
-        return cls(use_case, gold, index, parts, zone)
+        return cls(use_case, gold, index, parts, zone, handoff)
 
     def batches(self, samples: Samples, features: list[str]) -> Iterator[Batch]:
         """Batches in logical order with truth; padding has weight 0."""
         plan = Plan(samples, BATCH, seed=0, shuffle=False)
-        return Batches(self.gold, self.index, plan, features=features).epoch(0)
+        cache = Cache.at(self.handoff.cache, self.handoff.size)
+        memory = self.handoff.memory
+        return Batches(self.gold, self.index, plan, features=features, memory=memory, cache=cache).epoch(0)
 
     def reshaped(self, samples: Samples, lookback: int) -> Samples:
         """The same origins seen through a window of another lookback."""

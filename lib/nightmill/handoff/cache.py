@@ -62,9 +62,9 @@ class Cache:
     size: int
 
     @classmethod
-    def default(cls, size: int = 50 * 2**30) -> Cache:
-        """The one in the system's folder for temporary files."""
-        return cls(str(Path(tempfile.gettempdir(), f"nightmill-cache-{os.getuid()}")), size)
+    def at(cls, folder: str | None = None, size: int = 50 * 2**30) -> Cache:
+        """The one in a folder, or without it in the system's for temporary files."""
+        return cls(folder or str(Path(tempfile.gettempdir(), f"nightmill-cache-{os.getuid()}")), size)
 
     def fetch(
         self,

@@ -56,7 +56,7 @@ def hold(
     def make(arrays: dict[str, Values], release: Callable[[], None]) -> None:
         rows.rows_read = fill(gold, index, layout, fields, arrays, done=release)
 
-    found = (cache or Cache.default()).fetch(_key(gold, layout, fields), fields, layout.rows, make)
+    found = (cache or Cache.at()).fetch(_key(gold, layout, fields), fields, layout.rows, make)
     rows.arrays, rows.mapped, rows.share, rows._before = found.arrays, found, memory // 3, mapped_bytes()
     return rows
 

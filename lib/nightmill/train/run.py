@@ -11,7 +11,6 @@ from datetime import UTC
 import pyarrow as pa
 
 from nightmill.config import DataSet, Environment, UseCase
-from nightmill.config.environment import Handoff
 from nightmill.errors import ConfigError, NightmillError
 from nightmill.handoff import Cache
 from nightmill.lake.registry import Registry
@@ -106,7 +105,7 @@ def job(lake: Lake, current: Step, item: Wanted, run_id: str, environment: Envir
         storage_options=lake.storage_options,
         since=_since(item.use_case, gold.delta(version).get_add_actions(flatten=True)),
         memory=environment.handoff.memory,
-        cache=_cache(environment.handoff),
+        cache=Cache.at(environment.handoff.cache, environment.handoff.size),
     )
     # another option or another table is another checkpoint: only the same training is continued
     return replace(asked, checkpoint=f"{work}/{asked.digest}-{version}.checkpoint")
@@ -119,10 +118,6 @@ def _trained(
         return []
     workers = max(j.use_case.train.workers for j in jobs)
     return train_all(jobs, workers, environment, progress)
-
-
-def _cache(options: Handoff) -> Cache:
-    return Cache(options.cache, options.size) if options.cache else Cache.default(options.size)
 
 
 def _since(use_case: UseCase, actions: object) -> int | None:
