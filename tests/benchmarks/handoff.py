@@ -57,8 +57,8 @@ HEAD = """# The hand-off
 
 {stamp}
 Tables of {sensors:,} sensors with a row every five minutes, {columns} float32 columns and one file a day, Snappy, row
-groups of {group:,} rows. Times of scans, rows, columns and windows are medians of {repeats} runs, alternating with their
-peers; Ray Data and the DataLoader run once after a first pass, over a quarter of the files and 500,000 rows.
+groups of {group:,} rows. Times of scans, rows, columns and windows are medians of {repeats} runs, alternating with
+their peers; Ray Data and the DataLoader run once after a first pass, over a quarter of the files and 500,000 rows.
 """
 
 
