@@ -88,7 +88,7 @@ class Cache:
                     with self._locked("lock-room"):
                         self._make_room(sum(field.row_bytes for field in fields) * rows)
                         _reserve(partial, fields, rows)
-                    made = Mapped(partial, fields, rows, writable=True)
+                        made = Mapped(partial, fields, rows, writable=True)  # from here on nobody sweeps it
                 make(made.arrays, made.release)
                 with self._writing():
                     made.release()
