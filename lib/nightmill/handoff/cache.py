@@ -84,11 +84,10 @@ class Cache:
             if (found := self._found(path, fields, rows)) is not None:
                 return found
             try:
-                with self._writing():
-                    with self._locked("lock-room"):
-                        self._make_room(sum(field.row_bytes for field in fields) * rows)
-                        _reserve(partial, fields, rows)
-                        made = Mapped(partial, fields, rows, writable=True)  # from here on nobody sweeps it
+                with self._writing(), self._locked("lock-room"):
+                    self._make_room(sum(field.row_bytes for field in fields) * rows)
+                    _reserve(partial, fields, rows)
+                    made = Mapped(partial, fields, rows, writable=True)  # from here on nobody sweeps it
                 make(made.arrays, made.release)
                 with self._writing():
                     made.release()
