@@ -29,7 +29,7 @@ def prefetched(
     Each thread calls `begin` first, all of them before the first slot is yielded. An exception in a thread is raised
     here in its turn. Closing the iterator ends the threads before it returns.
     """
-    left, turn, ended, stopped = iter(work), threading.Lock(), threading.Event(), threading.Event()
+    left, turn, ended = iter(work), threading.Lock(), threading.Event()
     free: SimpleQueue[Slot | None] = SimpleQueue()
     order: SimpleQueue[SimpleQueue[Slot | BaseException] | None] = SimpleQueue()
     """Where each item's slot will come, in the order of the items."""
@@ -41,7 +41,7 @@ def prefetched(
         """An item, a slot for it, and where to put that; None at the end."""
         with turn:
             slot = None if ended.is_set() else free.get()
-            if slot is None or stopped.is_set():
+            if slot is None or ended.is_set():  # it may have ended while this waited
                 return None
             into: SimpleQueue[Slot | BaseException] = SimpleQueue()
             try:
@@ -86,7 +86,6 @@ def prefetched(
             if len(taken) >= held:
                 free.put(taken.popleft())
     finally:
-        stopped.set()
         ended.set()
         free.put(None)
         for thread in pool:
