@@ -29,6 +29,11 @@ class Storage:
         if self._folder is None:
             self._store = PyFileSystem(DeltaStorageHandler(uri, dict(options) if options else None))
 
+    @property
+    def local(self) -> bool:
+        """Whether the files lie on a disk of this machine (or one that is mounted)."""
+        return self._folder is not None
+
     def where(self, path: str) -> str:
         """The file's full place, for messages."""
         return f"{self.uri.rstrip('/')}/{path}"
@@ -58,10 +63,13 @@ class Storage:
         return file
 
     def read(self, file: pq.ParquetFile, path: str, group: int, columns: Sequence[str]) -> pa.Table:
-        """One row group; raises DataRefused for a missing column and for bytes that do not decode."""
+        """One row group, decoded by the calling thread alone.
+
+        Raises DataRefused for a missing column and for bytes that do not decode.
+        """
         self._require(file, path, columns)
         with self.refusing(path):
-            return file.read_row_group(group, columns=list(columns))
+            return file.read_row_group(group, columns=list(columns), use_threads=False)
 
     def pieces(
         self, file: pq.ParquetFile, path: str, group: int, columns: Sequence[str], many: int = PIECE

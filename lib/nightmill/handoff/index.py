@@ -19,6 +19,8 @@ from nightmill.handoff.gold import Pinned
 
 Ints = NDArray[np.int64]
 SCAN_THREADS = 4
+SMALL_FILE = 4096
+"""Rows: of a local file that has fewer, Python's own work is most, which threads only hinder."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
         raise ValueError(f"the step between rows must be longer than {every}")
     storage = Storage(gold.uri, gold.storage_options)
     source = f"{gold.uri} version {gold.version}"
-    with ThreadPoolExecutor(SCAN_THREADS) as pool:
+    small = storage.local and gold.rows < SMALL_FILE * len(gold.files)
+    with ThreadPoolExecutor(1 if small else SCAN_THREADS) as pool:
         scans = pool.map(lambda number: _scan_file(storage, gold, number, every_us), range(len(gold.files)))
         found = [piece for scan in scans for piece in scan]
     if not found:
