@@ -49,6 +49,8 @@ class Target(Options):
     """forecast: steps ahead."""
     remaining_life: RemainingLife | None = None
     """regress: steps until failure."""
+    classes: list[str] = []
+    """Names of the classes of which the column holds the position, 0 and on; for loss cross_entropy."""
 
     @property
     def name(self) -> str:
@@ -59,6 +61,9 @@ class Target(Options):
     def steps(self) -> int:
         """Number of predicted values per origin."""
         return self.horizon or 1
+
+
+Loss = Literal["mae", "mse", "huber", "quantile", "poisson", "negative_binomial", "bce", "focal", "cross_entropy"]
 
 
 class Train(Options):
@@ -74,8 +79,11 @@ class Train(Options):
     """Stop after this many epochs without a better validation loss, and keep the best; without it the last counts."""
     batch: PositiveInt = 1024
     """Samples per step over all workers."""
-    loss: Literal["mae", "mse", "huber"] = "mae"
-    """Training loss of errors in units of the target's standard deviation; huber has delta 1."""
+    loss: Loss = "mae"
+    """What training makes small, and with it what is predicted. mae, mse, huber (of errors in units of the target's
+    standard deviation, delta 1): one value; quantile: the median and the ends of score.interval; poisson,
+    negative_binomial: the mean of a count; bce, focal: the probability of a target that is 0 or 1; cross_entropy: a
+    class."""
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Peak learning rate of Adam."""
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -196,6 +204,8 @@ class UseCase(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> UseCase:
+        if (self.train.loss == "cross_entropy") != (len(self.target.classes) > 1):
+            raise ValueError("train.loss cross_entropy and target.classes (two or more) need each other")
         kinds = {name: item.as_ for name, item in self.inputs.items()}
         beyond = [step for step in self.evaluate.at or () if step > self.target.steps]
         if beyond:

@@ -22,7 +22,7 @@ from nightmill.models.network import Network
 from nightmill.models.shape import Shape
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the description's layout."""
 
 Floats = NDArray[np.float32]
@@ -84,9 +84,10 @@ class Bundle:
         device = self.network.mean.device
         self.network.eval()
         entity = torch.from_numpy(codes).to(device)[batch.entity.to(device)]
-        within = self.shape.within
-        value = within(self.network(batch.x.to(device), entity).float().cpu().numpy())
-        return value, within(value + self.interval.low), within(value + self.interval.high)
+        expected = self.network.expects(batch.x.to(device), entity, self.interval.share)
+        value, lower, upper = (tensor.cpu().numpy() for tensor in expected)
+        lo, hi = self.interval.round(lower, upper)
+        return value, self.shape.within(lo), self.shape.within(hi)
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> content. The same bundle gives the same bytes."""

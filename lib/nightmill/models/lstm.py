@@ -26,12 +26,10 @@ class Lstm(Network):
             nn.Linear(options.hidden, options.hidden), nn.Tanh(), nn.Linear(options.hidden, 1, bias=False)
         )
         self.drop = nn.Dropout(options.dropout)
-        self.head = nn.Linear(2 * options.hidden, shape.steps)
+        self.head = self.headed(2 * options.hidden)
 
-    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
-        """[b, steps] predictions in the target's unit; `entity` and `ts` are not used."""
+    def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         states, _ = self.lstm(self.normalised(x))
         weights = torch.softmax(self.attend(states), dim=1)
         pooled = torch.cat([(weights * states).sum(dim=1), states[:, -1]], dim=1)
-        out: Tensor = self.target_mean + self.head(self.drop(pooled)) * self.target_std
-        return out
+        return self.drop(pooled), self.average(x)

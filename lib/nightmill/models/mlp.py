@@ -29,12 +29,11 @@ class Mlp(Network):
         for _ in range(options.layers):
             layers += [nn.Linear(width, options.hidden), nn.ReLU(), nn.Dropout(options.dropout)]
             width = options.hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, shape.steps))
+        self.layers = nn.Sequential(*layers)
+        self.head = self.headed(width)
 
-    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
-        """[b, steps] predictions in the target's unit; `entity` and `ts` are not used."""
-        out: Tensor = self.target_mean + self.layers(self.summary(x)) * self.target_std
-        return out
+    def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.layers(self.summary(x)), self.average(x)
 
     def summary(self, x: Tensor) -> Tensor:
         """[b, 3 * feature] mean, least-squares slope (per half window) and mean of the latest rows, as z-scores."""

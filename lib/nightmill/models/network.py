@@ -5,16 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nightmill.models.heads import HEADS, Head
 from nightmill.models.shape import Fitted, Shape
 
 
 class Network(nn.Module):
-    """`forward(x [b, lookback, feature], entity [b] int64 codes, 0 = unknown) -> [b, steps]` in the target's unit.
+    """`forward(x [b, lookback, feature], entity [b] int64 codes, 0 = unknown) -> [b, steps, width]`, the parameters of
+    its head: `head.value` of them is the prediction.
 
-    In training `ts` [b] (µs UTC of the origin) is a third argument, for what must not see the sample's own day.
-    All that was fitted is a buffer, so the weights alone are enough to predict. Without `fitted` the buffers are
-    placeholders that `load_state_dict` fills.
+    A family implements `body` and sets `head` by `headed`, as the last of its layers. In training `ts` [b] (µs UTC of
+    the origin) is a third argument, for what must not see the sample's own day. All that was fitted is a buffer, so
+    the weights alone are enough to predict. Without `fitted` the buffers are placeholders that `load_state_dict` fills.
     """
+
+    head: Head
 
     mean: Tensor
     std: Tensor
@@ -29,6 +33,33 @@ class Network(nn.Module):
         self.register_buffer("std", torch.as_tensor(fitted.std) if fitted else torch.ones(width))
         self.register_buffer("target_mean", torch.tensor(fitted.target_mean if fitted else 0.0))
         self.register_buffer("target_std", torch.tensor(fitted.target_std if fitted else 1.0))
+
+    def headed(self, inputs: int, zero: bool = False) -> Head:
+        """The head that the shape asks for, over a body that gives `inputs` values; see `Head` for `zero`."""
+        return HEADS[self.shape.head](inputs, self.shape, zero)
+
+    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
+        h, base = self.body(x, entity, ts)
+        parameters: Tensor = self.head(h, base, self.target_mean, self.target_std)
+        return parameters
+
+    def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(what the head sees [b, inputs], a first guess [b, 1 or steps] in the target's unit)."""
+        raise NotImplementedError
+
+    def expects(self, x: Tensor, entity: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
+        """(value, lower, upper), each [b, steps]: the prediction, and where the head expects `share` of the truths.
+
+        All within what the target can be.
+        """
+        parameters = self(x, entity)
+        lower, upper = self.head.ends(parameters, share)
+        within = self.shape.within
+        return within(self.head.value(parameters)), within(lower), within(upper)
+
+    def average(self, x: Tensor) -> Tensor:
+        """[b, 1] the training mean of the target, as first guess."""
+        return self.target_mean.expand(len(x)).unsqueeze(1)
 
     def normalised(self, x: Tensor) -> Tensor:
         """z-scores of x [b, lookback, feature]; a missing value (NaN) becomes 0, the training mean."""

@@ -42,6 +42,12 @@ class Shape:
     """The least value that the target can have; None where it has no least."""
     high: float | None = None
     """The greatest."""
+    head: str = "point"
+    """What is predicted of each value; one of `nightmill.models.heads`."""
+    levels: tuple[float, ...] = ()
+    """Head quantiles: its levels, ascending, an odd number round 0.5."""
+    classes: tuple[str, ...] = ()
+    """Head classes: their names."""
 
     @property
     def steps(self) -> int:
@@ -53,18 +59,18 @@ class Shape:
         """Steps in a local day (at least one), the resolution of time-of-day profiles."""
         return max(1, round(MINUTES_PER_DAY / max(self.every, 1.0)))
 
-    def within(self, values: Array) -> Array:
-        """The same values, those that the target cannot have moved to the nearest that it can."""
-        return values if self.low is None and self.high is None else np.clip(values, self.low, self.high)
+    def within(self, values: Any) -> Any:
+        """The same array or tensor, values that the target cannot have moved to the nearest that it can."""
+        return values if self.low is None and self.high is None else values.clip(self.low, self.high)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "features": list(self.features)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Shape:
         """The inverse of `to_json`."""
-        return cls(**{**data, "features": tuple(data["features"])})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,10 @@ class Stid(Network):
             parts = 4
         self.widen = nn.Linear(parts * width, options.hidden)
         self.blocks = nn.ModuleList(_Block(options.hidden, options.dropout) for _ in range(options.blocks))
-        self.head = nn.Linear(options.hidden, shape.steps)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = self.headed(options.hidden, zero=True)
 
-    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
-        """[b, steps] forecasts at 1 … steps after the window's last row, in the target's unit."""
-        base = (self.last_known(x) if self.shape.past else self.target_mean.expand(len(x))).unsqueeze(1)
+    def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        base = self.last_known(x).unsqueeze(1) if self.shape.past else self.average(x)
         seen = [self.normalised(x)[:, :, self.series].flatten(1)]
         identity = [self.entity(entity)]
         if self.clock is not None:
@@ -58,7 +55,7 @@ class Stid(Network):
         h = self.widen(torch.cat([self.history(torch.cat(seen, 1)), *identity], 1))
         for block in self.blocks:
             h = block(h)
-        return base + self.head(h) * self.target_std
+        return h, base
 
     def _ahead(self, minute: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
         """[b, steps] the entity's profile at the predicted steps; the origin's minute of the week rolls over Sunday.

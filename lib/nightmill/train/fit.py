@@ -27,17 +27,23 @@ def vocabulary(index: Index, training: Samples) -> list[str]:
 
 
 def fit(
-    gold: Pinned, index: Index, training: Samples, features: Sequence[str], slots: int, smoothing: int | None
+    gold: Pinned,
+    index: Index,
+    training: Samples,
+    features: Sequence[str],
+    slots: int,
+    smoothing: int | None,
+    limits: tuple[float | None, float | None] = (None, None),
 ) -> Fitted:
     """Means and standard deviations of the features and of the target, and time-of-day profiles of the target.
 
     Reads the row groups that hold training rows, a few at a time; memory does not grow with the table. `slots` is the
     number of steps in a day; profiles are averaged over `smoothing` slots on each side and left out where it is None
     or the features hold no `minute_of_week`. Unknown values (NaN) are left out of everything. Independent of how many
-    workers train later.
+    workers train later. `limits` are the least and the greatest target that the model can predict.
 
-    Raises DataRefused naming feature, number and an entity where values are infinite, and where nothing is known of a
-    feature or of the target.
+    Raises DataRefused naming feature, number and an entity where values are infinite and where targets are beyond
+    their limits, and where nothing is known of a feature or of the target.
     """
     columns = [*features, TARGET]
     moments = _Moments(len(columns))
@@ -48,6 +54,7 @@ def fit(
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
     for values, entity, ts in _rows_of(gold, index, training, columns):
         moments.add(values)
+        _refuse_beyond(values[:, -1], limits, entity, index)
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
     for name, known in zip(features, moments.count.tolist()):
@@ -201,6 +208,20 @@ def _rows(index: Index, chosen: Ints, low: Ints, high: Ints) -> tuple[Ints, Ints
             entities.append(np.full(len(logical), runs.entity[run]))
             times.append(runs.ts[run] + (logical - runs.first[run]) * index.every_us)
     return np.concatenate(rows), np.concatenate(entities), np.concatenate(times)
+
+
+def _refuse_beyond(target: Floats, limits: tuple[float | None, float | None], entity: Ints, index: Index) -> None:
+    low, high = (-np.inf if limits[0] is None else limits[0]), (np.inf if limits[1] is None else limits[1])
+    beyond = (target < low) | (target > high)
+    if not beyond.any():
+        return
+    first = int(beyond.argmax())
+    raise DataRefused(
+        f"the target is {target[first]:g} in a training row of '{index.entities[int(entity[first])]}', beyond what the "
+        f"model can predict: {low:g} to {high:g}",
+        where=index.source,
+        fix="choose another train.loss, or correct the target and run clean and features again",
+    )
 
 
 def _refuse_infinite(values: Floats, entity: Ints, columns: Sequence[str], index: Index) -> None:

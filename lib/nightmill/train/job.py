@@ -16,6 +16,7 @@ from nightmill.handoff import Cache, Index, Parts, Pinned, Plan, Window, build_i
 from nightmill.models.bundle import Bundle
 from nightmill.models.shape import Fitted, Shape
 from nightmill.train.fit import fit, refuse_infinite, vocabulary
+from nightmill.train.loss import HEAD_OF, LIMITS
 
 
 @dataclass(frozen=True)
@@ -106,22 +107,37 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")
     Plan(parts.train, case.train.batch, job.seed, max(workers, 1))  # refuses more workers than it has lanes
     entities = vocabulary(index, parts.train)
-    life = case.target.remaining_life
-    shape = Shape(
+    shape = _shape(job, len(entities))
+    smoothing = getattr(case.model, "profile_smoothing", None)
+    fitted = fit(gold, index, parts.train, job.features, shape.slots, smoothing, (shape.low, shape.high))
+    refuse_infinite(gold, index, parts.validation, job.features)
+    return Prepared(job, gold, index, parts, entities, shape, fitted)
+
+
+def _shape(job: TrainJob, entities: int) -> Shape:
+    target, loss = job.use_case.target, job.use_case.train.loss
+    head, (low, high), levels = HEAD_OF.get(loss, "point"), LIMITS.get(loss, (None, None)), tuple[float, ...]()
+    if life := target.remaining_life:
+        low, high = 0.0, float(life.cap) if life.cap else None
+    if head == "quantiles":
+        outside = (1 - job.use_case.score.interval) / 2
+        levels = outside, 0.5, 1 - outside
+    if head == "classes":
+        high = len(target.classes) - 1.0
+    return Shape(
         features=job.features,
         lookback=job.window.lookback,
         horizon=job.window.horizon,
         pad=job.window.pad,
-        entities=len(entities),
-        past=case.target.column if case.target.column in job.features else None,
+        entities=entities,
+        past=target.column if target.column in job.features else None,
         every=job.every.total_seconds() / 60,
-        low=0.0 if life else None,
-        high=float(life.cap) if life and life.cap else None,
+        low=low,
+        high=high,
+        head=head,
+        levels=levels,
+        classes=tuple(target.classes),
     )
-    smoothing = getattr(case.model, "profile_smoothing", None)
-    fitted = fit(gold, index, parts.train, job.features, shape.slots, smoothing)
-    refuse_infinite(gold, index, parts.validation, job.features)
-    return Prepared(job, gold, index, parts, entities, shape, fitted)
 
 
 def describe(trained: Trained) -> dict[str, object]:

@@ -127,8 +127,8 @@ class Loop:
 
     def _loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self.setup.device.type == "cuda"):
-            value = network(batch.x, self.codes[batch.entity], batch.ts)
-        return sums(self.options.loss, value, batch.y, batch.weight, self.network.target_std)
+            parameters = network(batch.x, self.codes[batch.entity], batch.ts)
+        return sums(self.options.loss, self.network, parameters, batch.y, batch.weight)
 
     def _batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Any]:
         """The feed's batches; a rank whose reader fails yields the error once, so that all ranks hear of it."""
@@ -196,8 +196,8 @@ class Loop:
         if np.isfinite(loss):
             return
         with torch.inference_mode():
-            value = self.network(batch.x, self.codes[batch.entity])
-            each, _ = per_value(self.options.loss, value, batch.y, batch.weight, self.network.target_std)
+            parameters = self.network(batch.x, self.codes[batch.entity])
+            each, _ = per_value(self.options.loss, self.network, parameters, batch.y, batch.weight)
             bad = ~each.isfinite().all(dim=1)
         names = {self.setup.entities[i] for i in batch.entity[bad].tolist()}
         named = sorted({name for part in ranks.gathered(sorted(names)) for name in part})

@@ -13,7 +13,7 @@ from nightmill.handoff import Batches, Plan, Samples
 from nightmill.metrics import METRICS, coverage
 from nightmill.models import build
 from nightmill.models.bundle import Bundle
-from nightmill.models.interval import Interval, calibrate
+from nightmill.models.interval import calibrate
 from nightmill.train import ranks
 from nightmill.train.checkpoint import Checkpoint, Identity
 from nightmill.train.job import Prepared, Trained, gold_facts
@@ -38,9 +38,9 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     assert setup is not None
     loop = Loop(setup)
     state = loop.run()
-    truth, value = _predictions(setup)
-    value = setup.network.shape.within(value)
-    interval = calibrate(truth, value, job.use_case.score.interval)
+    truth, value, lower, upper = _predictions(setup, job.use_case.score.interval)
+    interval = calibrate(truth, lower, upper, job.use_case.score.interval)
+    lo, hi = interval.round(lower, upper)
     bundle = Bundle(
         network=setup.network.to("cpu"),
         options=job.use_case.model,
@@ -51,7 +51,8 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         config=job.digest,
         gold=gold_facts(prepared),
         seed=job.seed,
-        metrics=_metrics(job.use_case.evaluate.metrics, truth, value, interval),
+        metrics={name: METRICS[name](truth, value) for name in job.use_case.evaluate.metrics}
+        | {"coverage": coverage(truth, lo, hi)},
         deciles=np.quantile(value, np.linspace(0.1, 0.9, 9)).tolist() if value.size else [],
     )
     count = setup.training.samples
@@ -98,27 +99,20 @@ def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[F
 
 
 @torch.no_grad()
-def _predictions(setup: Setup) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(truth, value) [n, steps] of the validation samples of all ranks, the same on all ranks."""
+def _predictions(setup: Setup, share: float) -> list[NDArray[np.float32]]:
+    """truth, value, lower, upper, each [n, steps], of the validation samples of all ranks, the same on all ranks."""
     setup.network.eval()
     codes = torch.from_numpy(setup.codes).to(setup.device)
     stride = max(1, setup.validation.samples * setup.network.shape.steps // CALIBRATION_VALUES)
-    found: list[tuple[Any, Any]] = []
+    found: list[Any] = []
     error = None
     try:
         for batch in setup.validation.source.epoch(0):
             real = batch.weight > 0
-            value = setup.network(batch.x, codes[batch.entity]).float()
-            found.append((batch.y[real][::stride].cpu().numpy(), value[real][::stride].cpu().numpy()))
+            each = batch.y, *setup.network.expects(batch.x, codes[batch.entity], share)
+            found.append([values[real][::stride].cpu().numpy() for values in each])
     except Exception as raised:
         error = raised
     ranks.agree(error)
     parts = [part for rank in ranks.gathered(found) for part in rank]
-    return np.concatenate([truth for truth, _ in parts]), np.concatenate([value for _, value in parts])
-
-
-def _metrics(
-    names: list[Any], truth: NDArray[np.float32], value: NDArray[np.float32], interval: Interval
-) -> dict[str, float]:
-    found = {name: METRICS[name](truth, value) for name in names}
-    return found | {"coverage": coverage(truth, value + interval.low, value + interval.high)}
+    return [np.concatenate(arrays) for arrays in zip(*parts)]

@@ -22,7 +22,7 @@ def windows():
 
 
 def test_one_value_per_window():
-    assert model()(windows(), torch.zeros(4, dtype=torch.int64)).shape == (4, 1)
+    assert model()(windows(), torch.zeros(4, dtype=torch.int64)).shape == (4, 1, 1)
 
 
 def test_who_the_entity_is_changes_nothing():

@@ -40,7 +40,7 @@ def test_a_window_of_one_row_has_no_slope():
 def test_who_the_entity_is_changes_nothing():
     x = window([500.0, 505, 510, 515, 520], [9040.0] * 5)
     one, other = (model()(x, torch.tensor([code])) for code in (0, 3))
-    assert one.shape == (1, 1) and torch.equal(one, other)
+    assert one.shape == (1, 1, 1) and torch.equal(one, other)
 
 
 def test_its_weights_come_back_without_what_follows_from_the_shape():

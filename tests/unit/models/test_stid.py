@@ -23,25 +23,29 @@ def model(profile=None):
     return build(OPTIONS, SHAPE, fitted(profile)).eval()
 
 
+def value(model, x, entity=1):
+    return model.head.value(model(x, torch.tensor([entity]))).tolist()
+
+
 def window(*speeds, minute=600.0):
     return torch.tensor([[[speed, minute] for speed in speeds]])
 
 
 def test_untrained_it_repeats_the_last_value():
-    assert model()(window(40.0, 45.0, 47.0), torch.tensor([1])).tolist() == [[47.0, 47.0]]
+    assert value(model(), window(40.0, 45.0, 47.0)) == [[47.0, 47.0]]
 
 
 def test_a_missing_last_value_falls_back_to_the_newest_known_one():
-    assert model()(window(40.0, 45.0, NAN), torch.tensor([1])).tolist() == [[45.0, 45.0]]
+    assert value(model(), window(40.0, 45.0, NAN)) == [[45.0, 45.0]]
 
 
 def test_a_window_without_any_value_falls_back_to_the_training_mean():
-    assert model()(window(NAN, NAN, NAN), torch.tensor([1])).tolist() == [[50.0, 50.0]]
+    assert value(model(), window(NAN, NAN, NAN)) == [[50.0, 50.0]]
 
 
 def test_missing_values_never_make_a_missing_forecast():
     trained = model()
-    torch.nn.init.ones_(trained.head.weight)
+    torch.nn.init.ones_(trained.head.linear.weight)
     assert torch.isfinite(trained(window(NAN, 3.0, NAN, minute=NAN), torch.tensor([0]))).all()
 
 
@@ -95,4 +99,4 @@ def test_without_a_clock_it_needs_neither_profile_nor_time_embeddings():
 def test_without_the_targets_own_past_it_starts_from_the_training_mean():
     shape = Shape(("rain",), lookback=2, horizon=2, pad=False, entities=1, past=None, every=60)
     found = build(OPTIONS, shape, Fitted(np.zeros(1, np.float32), np.ones(1, np.float32), 50.0, 10.0))
-    assert found.eval()(torch.ones(1, 2, 1), torch.tensor([1])).tolist() == [[50.0, 50.0]]
+    assert value(found.eval(), torch.ones(1, 2, 1)) == [[50.0, 50.0]]

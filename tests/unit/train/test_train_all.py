@@ -40,15 +40,49 @@ def test_a_training_leaves_a_model_that_predicts_from_its_files_alone(gold, job)
     assert found.resumed_from is None and found.samples == found.bundle.shape.entities * (144 - 4 - 2 + 1)
 
     prepared, read = prepare(asked), Bundle.from_files(files(asked))
-    plan = Plan(prepared.parts.test, 500, seed=0, shuffle=False)
-    (batch,) = Batches(prepared.gold, prepared.index, plan, features=read.shape.features).epoch(0)
-    value, lo, hi = read.predict(batch, read.codes(prepared.index.entities))
-    real = (batch.weight > 0).numpy()
-    value, lo, hi, truth = value[real], lo[real], hi[real], batch.y.numpy()[real]
-    last = batch.x[:, -1, :1].numpy()[real]
+    truth, value, lo, hi = predicted(read, prepared)
+    one = Plan(prepared.parts.test, 500, seed=0, shuffle=False)
+    (batch,) = Batches(prepared.gold, prepared.index, one, features=("speed",)).epoch(0)
+    last = batch.x[:, -1, :1].numpy()[(batch.weight > 0).numpy()]
     assert np.abs(value - truth).mean() < 0.8 * np.abs(last - truth).mean(), "better than the last value"
     assert 0.65 < ((lo <= truth) & (truth <= hi)).mean() < 0.95
     assert 0.75 <= found.bundle.metrics["coverage"] <= 0.85
+
+
+@pytest.mark.parametrize("loss", ["quantile", "poisson", "negative_binomial"])
+def test_a_head_with_ends_of_its_own_covers_what_it_should(gold, job, loss):
+    counted = hourly(3, 480)
+    for name in ("speed", "target"):
+        counts = pa.array(counted[name].to_numpy().round().clip(0))
+        counted = counted.set_column(counted.schema.get_field_index(name), name, counts)
+    uri = gold(counted)
+    found = only(train_all([job(uri, epochs=12, loss=loss)], 0, Environment()))
+    read = Bundle.from_files({name: Path(job(uri).result, name).read_bytes() for name in (WEIGHTS, DESCRIPTION)})
+    truth, value, lo, hi = predicted(read, prepare(job(uri, loss=loss)))
+    assert found.bundle.metrics["mae"] < 4, "of waves of 10 with a deviation of 1"
+    assert (lo <= hi).all() and ((lo <= value) & (value <= hi)).mean() > 0.9
+    assert 0.65 < ((lo <= truth) & (truth <= hi)).mean() < 0.92
+    if loss == "quantile":
+        assert len({round(float(width), 3) for width in (hi - lo)[:, 0]}) > 10, "widths follow the window"
+
+
+@pytest.mark.parametrize(("loss", "limits"), [("poisson", "0 to inf"), ("focal", "0 to 1")])
+def test_a_target_that_the_loss_is_not_defined_for_is_refused_before_training(gold, job, loss, limits):
+    table = hourly(3, 240)
+    column = table["target"].to_numpy().copy()
+    column[:], column[247] = 0.0, -3.0
+    uri = gold(table.set_column(table.schema.get_field_index("target"), "target", pa.array(column)))
+    with pytest.raises(DataRefused, match=f"the target is -3 in a training row of 'e1'.*{limits}"):
+        prepare(job(uri, loss=loss))
+
+
+def predicted(bundle, prepared):
+    """truth, value, lo, hi of the test part."""
+    plan = Plan(prepared.parts.test, 500, seed=0, shuffle=False)
+    (batch,) = Batches(prepared.gold, prepared.index, plan, features=bundle.shape.features).epoch(0)
+    real = (batch.weight > 0).numpy()
+    found = bundle.predict(batch, bundle.codes(prepared.index.entities))
+    return [batch.y.numpy()[real], *(array[real] for array in found)]
 
 
 def test_the_model_names_the_table_it_was_trained_on(gold, job):
