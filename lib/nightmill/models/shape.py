@@ -70,7 +70,8 @@ class Shape:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Shape:
         """The inverse of `to_json`."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        return cls(**plain)
 
 
 @dataclass(frozen=True)
