@@ -84,12 +84,24 @@ class Train(Options):
     standard deviation, delta 1): one value; quantile: the median and the ends of score.interval; poisson,
     negative_binomial: the mean of a count; bce, focal: the probability of a target that is 0 or 1; cross_entropy: a
     class."""
+    accumulate: PositiveInt = 1
+    """Parts in which a worker takes its samples of a step, one after the other: less memory, the same gradient."""
+    weight: str | None = None
+    """Feature that says how much a sample counts, at its origin: 0 or more; all alike without it."""
+    balance: bool = False
+    """bce, focal, cross_entropy: classes count alike, however rare. Probabilities are then no shares any more."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """sgd has Nesterov's momentum of 0.9."""
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    """Peak learning rate of Adam."""
+    """Peak learning rate."""
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Decoupled weight decay (AdamW)."""
-    schedule: Literal["constant", "one_cycle"] = "constant"
-    """Learning rate over the run."""
+    schedule: Literal["constant", "one_cycle", "cosine"] = "constant"
+    """Learning rate over the run; cosine: up in a line over the first 5 % of the steps, then down to 0."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's matrix products; auto is bfloat16 on GPUs. Weights, heads and losses are float32 always."""
+    compile: bool = False
+    """Whether torch.compile makes one program of the network: a minute at the start, less time for each step."""
     clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Largest gradient norm."""
     ema: float | None = Field(default=None, gt=0, lt=1)
@@ -206,6 +218,8 @@ class UseCase(Options):
     def _consistent(self) -> UseCase:
         if (self.train.loss == "cross_entropy") != (len(self.target.classes) > 1):
             raise ValueError("train.loss cross_entropy and target.classes (two or more) need each other")
+        if self.train.balance and self.train.loss not in ("bce", "focal", "cross_entropy"):
+            raise ValueError("train.balance is for train.loss bce, focal and cross_entropy")
         kinds = {name: item.as_ for name, item in self.inputs.items()}
         beyond = [step for step in self.evaluate.at or () if step > self.target.steps]
         if beyond:

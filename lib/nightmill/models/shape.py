@@ -59,6 +59,11 @@ class Shape:
         """Steps in a local day (at least one), the resolution of time-of-day profiles."""
         return max(1, round(MINUTES_PER_DAY / max(self.every, 1.0)))
 
+    @property
+    def sorts(self) -> int:
+        """Classes that are told apart, 0 where the target is a number."""
+        return 2 if self.head == "probability" else len(self.classes)
+
     def within(self, values: Any) -> Any:
         """The same array or tensor, values that the target cannot have moved to the nearest that it can."""
         return values if self.low is None and self.high is None else values.clip(self.low, self.high)
@@ -93,6 +98,8 @@ class Fitted:
 
     A mean over few days holds the very value that training asks for; a model trained on it would trust it too much.
     """
+    classes: Array | None = None
+    """[classes] how many known targets are of each class."""
 
 
 def local_day(ts: Any, minute: Any) -> Any:

@@ -13,7 +13,7 @@ from nightmill.handoff.columns import numbers
 from nightmill.handoff.files import Storage
 from nightmill.handoff.matrix import READERS
 from nightmill.handoff.prefetch import side_by_side
-from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, local_day
+from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, Shape, local_day
 
 TARGET = "target"
 
@@ -26,35 +26,31 @@ def vocabulary(index: Index, training: Samples) -> list[str]:
     return [index.entities[i] for i in np.unique(index.runs.entity[training.run])]
 
 
-def fit(
-    gold: Pinned,
-    index: Index,
-    training: Samples,
-    features: Sequence[str],
-    slots: int,
-    smoothing: int | None,
-    limits: tuple[float | None, float | None] = (None, None),
-) -> Fitted:
-    """Means and standard deviations of the features and of the target, and time-of-day profiles of the target.
+def fit(gold: Pinned, index: Index, training: Samples, shape: Shape, smoothing: int | None) -> Fitted:
+    """Means and standard deviations of the features and of the target, time-of-day profiles and classes of the target.
 
-    Reads the row groups that hold training rows, a few at a time; memory does not grow with the table. `slots` is the
-    number of steps in a day; profiles are averaged over `smoothing` slots on each side and left out where it is None
-    or the features hold no `minute_of_week`. Unknown values (NaN) are left out of everything. Independent of how many
-    workers train later. `limits` are the least and the greatest target that the model can predict.
+    Reads the row groups that hold training rows, a few at a time; memory does not grow with the table. Profiles are
+    averaged over `smoothing` slots on each side and left out where it is None or the features hold no
+    `minute_of_week`. Unknown values (NaN) are left out of everything. Independent of how many workers train later.
 
     Raises DataRefused naming feature, number and an entity where values are infinite and where targets are beyond
     their limits, and where nothing is known of a feature or of the target.
     """
+    features = shape.features
     columns = [*features, TARGET]
     moments = _Moments(len(columns))
     clock = features.index(CLOCK) if CLOCK in features and smoothing is not None else None
     entities = vocabulary(index, training)
-    profile = _Profile(len(entities), slots) if clock is not None else None
+    profile = _Profile(len(entities), shape.slots) if clock is not None else None
+    counts = np.zeros(shape.sorts, np.int64)
     codes = np.zeros(len(index.entities), np.int64)
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
     for values, entity, ts in _rows_of(gold, index, training, columns):
         moments.add(values)
-        _refuse_beyond(values[:, -1], limits, entity, index)
+        _refuse_beyond(values[:, -1], shape, entity, index)
+        if shape.sorts:
+            codes_of = values[~np.isnan(values[:, -1]), -1].round().astype(np.int64)
+            counts += np.bincount(codes_of, minlength=shape.sorts)
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
     for name, known in zip(features, moments.count.tolist()):
@@ -69,8 +65,9 @@ def fit(
             "no training row has a known target", where=index.source, fix="take more history, or look at the target"
         )
     mean, std = moments.mean.astype(np.float32), moments.std.astype(np.float32)
-    scale = mean[:-1], std[:-1], float(mean[-1]), float(std[-1])
-    return Fitted(*scale) if profile is None else Fitted(*scale, *profile.smoothed(smoothing or 0))
+    day, held_out = (None, None) if profile is None else profile.smoothed(smoothing or 0)
+    classes = counts.astype(np.float32) if shape.sorts else None
+    return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, classes)
 
 
 def refuse_infinite(gold: Pinned, index: Index, samples: Samples, features: Sequence[str]) -> None:
@@ -210,15 +207,17 @@ def _rows(index: Index, chosen: Ints, low: Ints, high: Ints) -> tuple[Ints, Ints
     return np.concatenate(rows), np.concatenate(entities), np.concatenate(times)
 
 
-def _refuse_beyond(target: Floats, limits: tuple[float | None, float | None], entity: Ints, index: Index) -> None:
-    low, high = (-np.inf if limits[0] is None else limits[0]), (np.inf if limits[1] is None else limits[1])
+def _refuse_beyond(target: Floats, shape: Shape, entity: Ints, index: Index) -> None:
+    low, high = (-np.inf if shape.low is None else shape.low), (np.inf if shape.high is None else shape.high)
     beyond = (target < low) | (target > high)
+    if whole := shape.head == "classes":
+        beyond |= target % 1 > 0
     if not beyond.any():
         return
     first = int(beyond.argmax())
     raise DataRefused(
         f"the target is {target[first]:g} in a training row of '{index.entities[int(entity[first])]}', beyond what the "
-        f"model can predict: {low:g} to {high:g}",
+        f"model can predict: {low:g} to {high:g}{', whole numbers' if whole else ''}",
         where=index.source,
         fix="choose another train.loss, or correct the target and run clean and features again",
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from nightmill.config.load import digest
 from nightmill.config.usecase import UseCase
-from nightmill.errors import DataRefused
+from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff import Cache, Index, Parts, Pinned, Plan, Window, build_index, pin, split_samples
 from nightmill.models.bundle import Bundle
 from nightmill.models.shape import Fitted, Shape
@@ -107,9 +107,12 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")
     Plan(parts.train, case.train.batch, job.seed, max(workers, 1))  # refuses more workers than it has lanes
     entities = vocabulary(index, parts.train)
+    if case.train.weight is not None and case.train.weight not in job.features:
+        what = f"train.weight: '{case.train.weight}' is none of the features"
+        raise ConfigError(what, where=case.name, fix=f"choose one of: {', '.join(job.features)}")
     shape = _shape(job, len(entities))
     smoothing = getattr(case.model, "profile_smoothing", None)
-    fitted = fit(gold, index, parts.train, job.features, shape.slots, smoothing, (shape.low, shape.high))
+    fitted = fit(gold, index, parts.train, shape, smoothing)
     refuse_infinite(gold, index, parts.validation, job.features)
     return Prepared(job, gold, index, parts, entities, shape, fitted)
 

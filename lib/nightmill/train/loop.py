@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +22,10 @@ from nightmill.train import ranks
 from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
 from nightmill.train.loss import per_value, sums
 from nightmill.train.schedule import learning_rate
+
+MOMENTUM = 0.9
+FAR = 100
+"""Standard deviations from which on a feature is named where the loss is not a number."""
 
 
 class Source(Protocol):
@@ -52,6 +58,8 @@ class Setup:
     options: Train
     seed: int
     device: torch.device
+    classes: Tensor | None = None
+    """[classes] how much a target of each class counts; all alike without it."""
     checkpoint: Checkpoint | None = None
     on_epoch: Callable[[dict[str, float]], None] = lambda _: None
     """Called on rank 0 with the epoch's line of the history."""
@@ -72,7 +80,11 @@ class Loop:
         self.judged = copy.deepcopy(self.network) if self.options.ema else self.network
         self.best: dict[str, Tensor] = {}
         self.codes = torch.from_numpy(setup.codes).to(setup.device)
+        self.classes = None if setup.classes is None else setup.classes.to(setup.device)
         self.state = State()
+        self._half = self.options.precision == "bfloat16" or (
+            self.options.precision == "auto" and setup.device.type == "cuda"
+        )
         self.resumed_from: int | None = None
         """Step, counted over all epochs, at which an earlier attempt was taken up; None for a fresh start."""
 
@@ -84,6 +96,8 @@ class Loop:
         """
         self._resume()
         wrapped = _distributed(self.network, self.setup.device)
+        if self.options.compile:
+            wrapped = torch.compile(wrapped)  # type: ignore[assignment]
         while self.state.epoch < self.options.epochs and not self.state.stopped:
             started, first = time.perf_counter(), self.state.step
             for batch in self._batches(self.setup.training, self.state.epoch, first):
@@ -107,8 +121,7 @@ class Loop:
         total, local = torch.zeros(2, dtype=torch.float64, device=self.setup.device), None
         if error is None:
             try:
-                local, weight = self._loss(wrapped, batch)
-                total = torch.stack([local.detach(), weight]).double()
+                local, total = self._forward(wrapped, batch)
             except Exception as raised:
                 error = raised
         total = ranks.summed(total, error)
@@ -116,7 +129,10 @@ class Loop:
         self._refuse_no_number(loss_sum, batch, at)
         if weight_sum > 0 and local is not None:
             # DDP averages gradients over ranks: times world makes it the gradient of the global sum
-            (local * (ranks.world() / weight_sum)).backward()
+            factor = ranks.world() / weight_sum
+            if gathered := [p.grad for p in self.network.parameters() if p.grad is not None]:
+                torch._foreach_mul_(gathered, factor)
+            (local * factor).backward()
             if self.options.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip, foreach=True)
             self.optimiser.step()
@@ -125,10 +141,26 @@ class Loop:
         self.state.loss_sum += loss_sum
         self.state.loss_weight += weight_sum
 
+    def _forward(self, wrapped: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        """(loss sum of the batch's last part, [loss sum, weight sum] of all parts).
+
+        The parts before the last go backward here, each rank for itself; with the last one gradients are shared.
+        """
+        parts = _parts(batch, self.options.accumulate)
+        total = torch.zeros(2, dtype=torch.float64, device=self.setup.device)
+        for number, part in enumerate(parts):
+            before = number < len(parts) - 1
+            with wrapped.no_sync() if before and ranks.world() > 1 else nullcontext():  # type: ignore[operator]
+                local, weight = self._loss(wrapped, part)
+                if before:
+                    local.backward()
+            total += torch.stack([local.detach(), weight]).double()
+        return local, total
+
     def _loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-        with torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self.setup.device.type == "cuda"):
+        with torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self._half):
             parameters = network(batch.x, self.codes[batch.entity], batch.ts)
-        return sums(self.options.loss, self.network, parameters, batch.y, batch.weight)
+        return sums(self.options.loss, self.network, parameters, batch.y, batch.weight, self.classes)
 
     def _batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Any]:
         """The feed's batches; a rank whose reader fails yields the error once, so that all ranks hear of it."""
@@ -197,16 +229,19 @@ class Loop:
             return
         with torch.inference_mode():
             parameters = self.network(batch.x, self.codes[batch.entity])
-            each, _ = per_value(self.options.loss, self.network, parameters, batch.y, batch.weight)
+            each, _ = per_value(self.options.loss, self.network, parameters, batch.y, batch.weight, self.classes)
             bad = ~each.isfinite().all(dim=1)
+            far = self.network.normalised(batch.x[bad]).abs().amax(dim=(0, 1)) if bad.any() else torch.zeros(0)
         names = {self.setup.entities[i] for i in batch.entity[bad].tolist()}
-        named = sorted({name for part in ranks.gathered(sorted(names)) for name in part})
-        shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "") or "none by itself"
+        columns = [name for name, z in zip(self.network.shape.features, far.tolist()) if not z <= FAR]
+        found = ranks.gathered((sorted(names), columns))
+        entities, features = (sorted({name for part in found for name in part[i]}) for i in (0, 1))
         epoch, step = divmod(at, self.setup.training.steps)
         raise WorkFailed(
-            f"the loss of epoch {epoch + 1}, step {step + 1} is not a number; entities: {shown}",
+            f"the loss of epoch {epoch + 1}, step {step + 1} is not a number; entities: {_named(entities)}; columns "
+            f"more than {FAR} standard deviations from their mean: {_named(features)}",
             where="train",
-            fix="look at these entities' features in gold; lower train.learning_rate or set train.clip",
+            fix="look at them in gold; lower train.learning_rate or set train.clip",
         )
 
     @property
@@ -255,8 +290,34 @@ class Loop:
         self.network.eval()
 
 
+def _parts(batch: Any, count: int) -> list[Any]:
+    """The batch in at most `count` parts of neighbouring samples."""
+    if count == 1:
+        return [batch]
+    names = ("x", "y", "entity", "ts", "weight")
+    chunks = zip(*(getattr(batch, name).chunk(count) for name in names))
+    return [SimpleNamespace(**dict(zip(names, chunk))) for chunk in chunks]
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more or "none"
+
+
 def _optimiser(network: nn.Module, options: Train) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) where weights decay; one fused kernel per step."""
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) where weights decay, or SGD with Nesterov's momentum.
+
+    One fused kernel per step.
+    """
+    if options.optimiser == "sgd":
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+            momentum=MOMENTUM,
+            nesterov=True,
+            fused=True,
+        )
     kind = torch.optim.AdamW if options.weight_decay else torch.optim.Adam
     return kind(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
 

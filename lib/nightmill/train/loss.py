@@ -31,25 +31,31 @@ FOCUS = 2.0
 """Focal loss: the power by which what is already right counts less."""
 
 
-def sums(name: str, network: Network, parameters: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def sums(
+    name: str, network: Network, parameters: Tensor, y: Tensor, weight: Tensor, classes: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """(sum of weight * loss over known targets, sum of their weights), both scalars; the mean is their quotient.
 
     `parameters` [b, steps, width] are what the network gave, `y` [b, steps] is in the target's unit, NaN = unknown,
-    `weight` [b]. Errors are in units of the target's standard deviation, so that learning rate and clipping mean the
-    same for every target; likelihoods are in nats. Sums, not a mean: added over ranks they give a loss that does not
-    depend on how samples are spread.
+    `weight` [b], `classes` how much each class counts, all alike without it. Errors are in units of the target's
+    standard deviation, so that learning rate and clipping mean the same for every target; likelihoods are in nats.
+    Sums, not a mean: added over ranks they give a loss that does not depend on how samples are spread.
     """
-    each, weights = per_value(name, network, parameters, y, weight)
+    each, weights = per_value(name, network, parameters, y, weight, classes)
     return each.sum(), weights.sum()
 
 
-def per_value(name: str, network: Network, parameters: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def per_value(
+    name: str, network: Network, parameters: Tensor, y: Tensor, weight: Tensor, classes: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """(weight * loss, weight) of every value, both [b, steps]; the arguments are those of `sums`."""
     known = ~y.isnan()
     # whatever stands for an unknown target must be one that the loss is defined for
     y = torch.where(known, y, network.head.value(parameters).detach())
     each = LOSSES[name](network, parameters, y)
     weights = weight.unsqueeze(1) * known
+    if classes is not None:
+        weights = weights * classes[y.round().long()]
     # a sample of weight 0 is padding: whatever the model makes of it must not turn the sum into NaN
     return torch.where(weights > 0, each * weights, 0.0), weights
 

@@ -76,6 +76,7 @@ def _set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[s
         options=options,
         seed=job.seed,
         device=device,
+        classes=_class_weights(prepared) if options.balance else None,
         checkpoint=Checkpoint(job.checkpoint, identity, job.storage_options),
         on_epoch=on_epoch,
     )
@@ -91,11 +92,20 @@ def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[F
         plan,
         ranks.rank(),
         features=job.features,
+        weight=job.use_case.train.weight,
         device=device,
         memory=None if job.memory is None else job.memory * samples.count // both,
         cache=job.cache,
     )
     return Feed(batches, plan.steps, plan.count), plan.hash
+
+
+def _class_weights(prepared: Prepared) -> torch.Tensor | None:
+    """Such that the training rows of each class count alike, and all together as many as they are."""
+    counts = prepared.fitted.classes
+    if counts is None:
+        return None
+    return torch.from_numpy(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))).float()
 
 
 @torch.no_grad()

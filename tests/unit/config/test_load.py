@@ -113,7 +113,7 @@ def test_set_without_key_or_value_is_refused(conf: Path, option: str) -> None:
         (CASE, "  epochs: 3", "  epochs: 0", 18, "greater than 0"),
         (CASE, "  epochs: 3", "  history: 60", 18, "'60' is not a duration"),
         (CASE, "  epochs: 3", "  loss: maee", 18, "train.loss: there is no 'maee'; did you mean 'mae'?"),
-        (CASE, "  epochs: 3", "  loss: far off", 18, "Input should be 'mae', 'mse' or 'huber'"),
+        (CASE, "  epochs: 3", "  loss: far off", 18, "Input should be 'mae', 'mse', 'huber', 'quantile'"),
         (CASE, "  epochs: 3", "  learning_rate: .inf", 18, "finite number"),
         (DATA, "key: [detector, ts]", "key: [detector, detector, ts]", 5, "key names 'detector' twice"),
         (CASE, "task: forecast", "task: regress", 1, "task regress needs target.remaining_life"),

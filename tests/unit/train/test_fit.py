@@ -9,7 +9,7 @@ from deltalake import write_deltalake
 
 from nightmill.errors import DataRefused
 from nightmill.handoff import Window, build_index, pin, select_samples
-from nightmill.models.shape import FOLDS, local_day
+from nightmill.models.shape import FOLDS, MINUTES_PER_DAY, Shape, local_day
 from nightmill.train.fit import fit, refuse_infinite, vocabulary
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -31,14 +31,15 @@ def table(rows):
     )
 
 
-def fitted(path, *tables, until=None, lookback=1, horizon=0, smoothing=None, slots=24, features=("heat",)):
+def fitted(path, *tables, until=None, lookback=1, horizon=0, smoothing=None, slots=24, features=("heat",), **more):
     for part in tables:
         write_deltalake(str(path), part, mode="append")
     gold = pin(str(path))
     index = build_index(gold, HOUR)
     end = None if until is None else round((MONDAY + until * HOUR).timestamp() * 1_000_000)
     samples = select_samples(index, Window(lookback, horizon), until=end)
-    return fit(gold, index, samples, features, slots, smoothing), vocabulary(index, samples)
+    shape = Shape(features, lookback, horizon, False, 0, None, every=MINUTES_PER_DAY / slots, **more)
+    return fit(gold, index, samples, shape, smoothing), vocabulary(index, samples)
 
 
 def test_mean_and_deviation_of_features_and_target(tmp_path):
@@ -167,3 +168,18 @@ def test_the_day_of_a_row_is_the_local_one(zone, hours):
 def test_without_a_clock_there_is_no_profile(tmp_path):
     found, _ = fitted(tmp_path, table([("a", 0, 1, 1), ("a", 1, 2, 2)]), smoothing=1)
     assert found.profile is None
+
+
+def test_classes_are_counted_where_the_target_is_one(tmp_path):
+    rows = table([("a", h, 1, value) for h, value in enumerate([0, 2, 2, None, 1, 2])])
+    found, _ = fitted(tmp_path / "three", rows, head="classes", classes=("ok", "scratch", "dent"), low=0.0, high=2.0)
+    assert found.classes.tolist() == [1, 1, 3]
+    two, _ = fitted(tmp_path / "two", table([("a", h, 1, h % 2) for h in range(5)]), head="probability")
+    assert two.classes.tolist() == [3, 2]
+    assert fitted(tmp_path / "none", rows)[0].classes is None
+
+
+def test_a_class_that_is_none_is_refused(tmp_path):
+    rows = table([("a", h, 1, value) for h, value in enumerate([0, 1.5, 2])])
+    with pytest.raises(DataRefused, match="the target is 1.5 in a training row of 'a'.*0 to 2, whole numbers"):
+        fitted(tmp_path, rows, head="classes", classes=("ok", "scratch", "dent"), low=0.0, high=2.0)

@@ -153,7 +153,28 @@ def _no_number(rank, world):
     return None
 
 
-CASES = {"plain": _plain, "patient": _patient, "one_fails": _one_fails, "no_number": _no_number}
+SGD = Train(epochs=10, optimiser="sgd", learning_rate=0.05)
+
+
+def _sgd(rank, world):
+    """Fifty steps."""
+    got, state, _ = train(options=SGD, rank=rank, world=world)
+    return got, [(h["loss"], h["validation_loss"]) for h in state.history]
+
+
+def _in_parts(rank, world):
+    got, _, _ = train(options=SGD.model_copy(update={"accumulate": 3}), rank=rank, world=world)
+    return got
+
+
+CASES = {
+    "sgd": _sgd,
+    "in_parts": _in_parts,
+    "plain": _plain,
+    "patient": _patient,
+    "one_fails": _one_fails,
+    "no_number": _no_number,
+}
 
 
 RUN = """
@@ -189,6 +210,41 @@ def test_two_processes_train_the_model_that_one_trains(pair):
     assert all(torch.allclose(alone[name], first[0][name], atol=1e-4) for name in alone)
 
 
+def test_fifty_steps_of_sgd_lose_the_same_on_one_process_and_on_two(pair):
+    first, second = pair["sgd"]
+    alone, state, _ = train(options=SGD)
+    ours = [(h["loss"], h["validation_loss"]) for h in state.history]
+    assert first[1] == second[1] and np.allclose(first[1], ours, rtol=1e-5)
+    assert all(torch.allclose(alone[name], first[0][name], rtol=1e-3, atol=1e-5) for name in alone)
+
+
+def test_a_step_in_parts_is_the_step_as_a_whole(pair):
+    whole, _, _ = train(options=SGD)
+    for parts in (2, 5, 100):
+        got, _, _ = train(options=SGD.model_copy(update={"accumulate": parts}))
+        assert all(torch.allclose(whole[name], got[name], rtol=1e-4, atol=1e-6) for name in whole)
+    first, second = pair["in_parts"]
+    assert same(first, second)
+    assert all(torch.allclose(whole[name], first[name], rtol=1e-4, atol=1e-5) for name in whole)
+
+
+def test_bfloat16_trains_to_about_the_same_loss_with_weights_of_float32():
+    _, whole, _ = train(epochs=20)
+    got, half, _ = train(
+        options=Train(epochs=20, learning_rate=0.01, clip=1.0, schedule="one_cycle", precision="bfloat16")
+    )
+    assert {tensor.dtype for tensor in got.values()} == {torch.float32}
+    assert half.history[-1]["loss"] != whole.history[-1]["loss"]
+    assert half.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_to_the_same_weights():
+    plain, _, _ = train(options=SGD)
+    compiled, _, _ = train(options=SGD.model_copy(update={"compile": True}))
+    assert all(torch.allclose(plain[name], compiled[name], rtol=1e-3, atol=1e-5) for name in plain)
+
+
 def test_patience_ends_all_ranks_after_the_same_epoch_with_the_best_weights(pair):
     first, second = pair["patient"]
     assert first[1] == second[1] < 200
@@ -203,13 +259,28 @@ def test_an_error_on_one_rank_is_raised_on_all(pair):
 
 def test_a_loss_that_is_no_number_stops_all_ranks_naming_step_and_entities(pair):
     first, second = pair["no_number"]
-    assert first == second == "the loss of epoch 1, step 3 is not a number; entities: pump-2"
+    assert first == second
+    assert first.startswith("the loss of epoch 1, step 3 is not a number; entities: pump-2; columns more than 100")
 
 
 def test_a_loss_that_is_no_number_names_step_and_entities():
     with pytest.raises(WorkFailed, match="epoch 1, step 2 is not a number; entities: pump-2") as found:
         train(training=Memory(1, spoil=(1, float("inf"))))
     assert "learning_rate" in found.value.fix
+
+
+def test_a_loss_that_is_no_number_names_the_columns_that_are_far_out():
+    class Far(Memory):
+        def epoch(self, epoch, start_step=0):
+            for step, batch in enumerate(super().epoch(epoch, start_step)):
+                if step == 3:
+                    batch.x[5, 2, 1], batch.y[5] = 3e38, 1e20
+                yield batch
+
+    with pytest.raises(
+        WorkFailed, match="step 4 is not a number; entities: pump-3; columns more than 100 .* mean: b\n"
+    ):
+        train(training=Far(1), options=Train(loss="mse", epochs=1))
 
 
 def test_with_patience_the_best_epochs_weights_are_kept():

@@ -21,5 +21,12 @@ def test_one_cycle_equals_torchs():
             theirs.step()
 
 
+def test_cosine_goes_up_in_a_line_and_down_to_nothing():
+    rates = [learning_rate("cosine", 1.0, step, 100) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5] == 1.0 and all(later < earlier for earlier, later in zip(rates[5:], rates[6:]))
+    assert rates[5 + 95 // 2] == pytest.approx(0.5, abs=0.02) and 0 < rates[-1] < 0.001
+
+
 def test_a_single_step_has_a_learning_rate():
     assert learning_rate("one_cycle", 0.02, 0, 1) == 0.02

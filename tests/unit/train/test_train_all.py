@@ -232,3 +232,35 @@ def test_options_are_flattened_to_dotted_names():
         "train.at": "[1, 2]",
         "name": "x",
     }
+
+
+def test_a_rare_class_counts_like_the_others_where_that_is_asked(gold, job):
+    table = hourly(3, 240)
+    rare = (np.arange(720) % 20 == 0).astype(np.float32)
+    uri = gold(table.set_column(table.schema.get_field_index("target"), "target", pa.array(rare)))
+    plain, balanced = (
+        only(train_all([job(uri, f"city/{balance}", loss="bce", epochs=3, balance=balance)], 0, Environment())).bundle
+        for balance in (False, True)
+    )
+    means = [predicted(bundle, prepare(job(uri, loss="bce")))[1].mean() for bundle in (plain, balanced)]
+    assert means[0] == pytest.approx(0.05, abs=0.04) and means[1] > 0.2
+
+
+def test_samples_count_by_a_feature(gold, job):
+    # what counts says 50, the rest says 0
+    table = hourly(3, 240)
+    said, counts = np.where(np.arange(720) % 2, 50.0, 0.0).astype(np.float32), (np.arange(720) % 2).astype(np.float32)
+    for name, values in (("target", said), ("minute_of_week", counts)):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    uri = gold(table)
+    options = {"loss": "mse", "epochs": 20, "learning_rate": 0.02, "weight": "minute_of_week"}
+    # an origin that counts is followed by a row that says 0, and that by one that says 50
+    bundle = only(train_all([job(uri, **options)], 0, Environment())).bundle
+    truth, value, _, _ = predicted(bundle, prepare(job(uri)))
+    assert np.abs(value - [[0, 50]]).mean() < 5 and np.abs(truth - [[0, 50]]).mean() > 20
+
+
+def test_a_weight_that_is_no_feature_is_refused_before_training(gold, job):
+    with pytest.raises(ConfigError, match="train.weight: 'colour' is none of the features") as found:
+        prepare(job(gold(), weight="colour"))
+    assert "speed, minute_of_week" in found.value.fix
