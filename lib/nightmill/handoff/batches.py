@@ -26,6 +26,8 @@ from nightmill.handoff.rows import Rows, array_fields, hold, row_bytes, sliding
 from nightmill.handoff.side import Side, SideRows
 
 _STARTING = threading.Lock()
+WEIGHED = 2**18
+"""Weights that are looked at together."""
 FILLERS = 2
 """Threads that gather batches: one alone is slower than memory is, and than a GPU may be."""
 
@@ -116,7 +118,7 @@ class Batches:
             side.hold(part, cache)
         self.rows_read, self.rows_kept = self._rows.rows_read, self._layout.kept
         if weight is not None:
-            _refuse_weights(self._rows, weight, index, self._layout)
+            _refuse_weights(self._rows, weight, index, self._layout, held)
         self._ahead = max(window.horizon, 1)
         # rows follow one another, so a window is one stretch of lookback * features floats
         lengths = {"x": window.lookback, "y": self._ahead}
@@ -142,6 +144,9 @@ class Batches:
                 fix = "begin the epoch anew, or take the same table version, window, batch and seed"
                 fix += "" if self.plan.shuffle else ", and without shuffle as many ranks"
                 raise ConfigError(f"the state belongs to another {name} of samples", where="state_dict", fix=fix)
+        if not 0 <= int(state["step"]) <= self.steps:
+            what = f"the state is at step {state['step']}, and an epoch has {self.steps}"
+            raise ConfigError(what, where="state_dict", fix="pass what state_dict() returned")
         return self.epoch(int(state["epoch"]), int(state["step"]))
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
@@ -253,9 +258,13 @@ def _shared(memory: int | None, sizes: Sequence[int]) -> list[int | None]:
     return [None if memory is None or whole <= memory else memory * size // whole for size in sizes]
 
 
-def _refuse_weights(rows: Rows, column: str, index: Index, layout: Layout) -> None:
-    bad = np.flatnonzero(~(rows.arrays["weight"][:, 0] >= 0))  # NaN is not at least 0
-    if len(bad):
+def _refuse_weights(rows: Rows, column: str, index: Index, layout: Layout, held: tuple[int, int]) -> None:
+    """Of the samples' origins; what other rows hold weighs nothing."""
+    weights, found = rows.arrays["weight"][:, 0], [np.empty(0, np.int64)]
+    for begin in range(*held, WEIGHED):
+        origin = layout.places(np.arange(begin, min(begin + WEIGHED, held[1])))[0]
+        found.append(origin[~(weights[origin] >= 0)])  # NaN is not at least 0
+    if len(bad := np.concatenate(found)):
         what = f"{len(bad)} weights in column '{column}' are negative or missing"
         what += f", as of entity '{layout.entity(index, int(bad[0]))}'"
         raise DataRefused(what, where=index.source, fix="a weight says how much a sample counts: 0 or more")

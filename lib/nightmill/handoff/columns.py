@@ -99,14 +99,19 @@ def floats(column: pa.Array, name: str, where: str) -> Values:
 
 def codes(column: pa.Array, words: Sequence[str], name: str, where: str) -> Values:
     """A column of text as int32 codes: 1 for the first word, 0 for what is none of them."""
-    if not (pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)):
+    if not (pa.types.is_dictionary(column.type) or is_text(column.type)):
         fix = "categories are text: name the column among the features, or rebuild the table"
         raise DataRefused(f"column '{name}' is {column.type}, not text", where=where, fix=fix)
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    encoded = column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
     places = pc.index_in(encoded.dictionary.cast(pa.string()), pa.array(words, pa.string()))
     of_word = pc.add(pc.fill_null(places, UNKNOWN - 1), 1).to_numpy(zero_copy_only=False).astype(np.int32)
     indices = pc.fill_null(encoded.indices, len(of_word)).to_numpy(zero_copy_only=False)
     return np.append(of_word, np.int32(UNKNOWN))[indices]
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values are text of any layout."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def fixed(column: pa.Array, field: Field, where: str) -> Values:

@@ -68,23 +68,29 @@ class Pinned:
             raise DataRefused(what, where=text[:80], fix="pin the table again") from None
 
 
-def pin(uri: str, version: int | None = None, storage_options: Mapping[str, str] | None = None) -> Pinned:
+def pin(
+    uri: str | os.PathLike[str], version: int | None = None, storage_options: Mapping[str, str] | None = None
+) -> Pinned:
     """Pins `version` (the newest without it): its file list, and rows per row group from the Parquet footers.
 
     Raises DataRefused where the rows of the files are not the rows of the table (deletion vectors, column mapping),
     or cannot all be read: no such table or version, a file that is missing, as after a vacuum, or corrupt.
     """
+    uri = os.fspath(uri)
     uri = uri if "://" in uri else os.path.abspath(uri)
     table = _open(uri, version, storage_options)
     _refuse_indirections(table, uri)
     actions = pa.table(table.get_add_actions())
     sizes = zip(actions.column("path").to_pylist(), actions.column("size_bytes").to_pylist(), strict=True)
     files = tuple(PinnedFile(unquote(path), size, ()) for path, size in sorted(sizes))
+    if elsewhere := [file.path for file in files if "://" in file.path or file.path.startswith("/")]:
+        what = f"{len(elsewhere)} files of the table belong to another one (a shallow clone), as {elsewhere[0]}"
+        raise DataRefused(what, where=uri, fix="pin the other table, or make a deep copy")
     gold = Pinned(uri, table.version(), files, storage_options, str(table.metadata().id))
     storage = Storage(gold.uri, storage_options)
 
     def with_groups(file: PinnedFile) -> PinnedFile:
-        footer = storage.open(file.path).metadata
+        footer = storage.open(file).metadata
         return replace(file, groups=tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups)))
 
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
@@ -93,6 +99,10 @@ def pin(uri: str, version: int | None = None, storage_options: Mapping[str, str]
 
 def _open(uri: str, version: int | None, storage_options: Mapping[str, str] | None) -> DeltaTable:
     options = dict(storage_options) if storage_options else None
+    if version is not None and version < 0:
+        raise DataRefused(
+            f"versions begin with 0, and {version} was asked for", where=uri, fix="name one that there is"
+        )
     try:
         return DeltaTable(uri, version=version, storage_options=options)
     except TableNotFoundError as error:

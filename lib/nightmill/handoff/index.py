@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nightmill.errors import DataRefused
+from nightmill.handoff.columns import is_text
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 
@@ -120,32 +121,37 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
 
 
 def _scan_file(storage: Storage, gold: Pinned, number: int, every_us: int) -> list[_Pieces]:
-    path, groups = gold.files[number].path, gold.files[number].groups
-    file, before, scanned = storage.open(path, groups, ["entity"]), None, []
-    for group, rows in enumerate(groups):
-        if rows:
-            table = storage.read(file, path, group, ["entity", "ts"])
-            names, codes, ts = _columns(table, storage.where(path))
+    pinned = gold.files[number]
+    path, file = pinned.path, storage.open(pinned, ["entity"])
+    before, scanned = None, []
+    for group in (group for group, rows in enumerate(pinned.groups) if rows):
+        for first, rows in storage.pieces(file, path, group, ["entity", "ts"]):
+            names, codes, ts = _columns(rows, storage.where(path))
             starts = _piece_starts(names, codes, ts, before, every_us, storage.where(path))
             before = names[int(codes[-1])].as_py(), int(ts[-1])
             length = np.diff(starts, append=len(ts))
             numbers = np.full(len(starts), number), np.full(len(starts), group)
             entity = pa.DictionaryArray.from_arrays(pa.array(codes[starts]), names)
-            scanned.append(_Pieces(entity, ts[starts], length, numbers[0], numbers[1], starts))
+            scanned.append(_Pieces(entity, ts[starts], length, numbers[0], numbers[1], first + starts))
     return scanned
 
 
-def _columns(table: pa.Table, where: str) -> tuple[pa.Array, NDArray[np.int32], Ints]:
+def _columns(table: pa.RecordBatch, where: str) -> tuple[pa.Array, NDArray[np.int32], Ints]:
     """Entity names, the code of each row's entity, and its time in µs."""
     for name in ("entity", "ts"):
         if nulls := table.column(name).null_count:
             raise DataRefused(f"{nulls} rows have no {name}", where=where, fix="rebuild with the features command")
     entity, ts = table.column("entity"), table.column("ts")
+    if is_text(entity.type):
+        entity = entity.cast(pa.string()).dictionary_encode()
     if not pa.types.is_dictionary(entity.type) or not pa.types.is_timestamp(ts.type):
         what = f"entity must be text and ts a timestamp, not {entity.type} and {ts.type}"
         raise DataRefused(what, where=where, fix="rebuild with the features command")
-    entity = entity.unify_dictionaries().combine_chunks()
-    micros = ts.cast(pa.timestamp("us", ts.type.tz)).cast(pa.int64())
+    try:
+        micros = ts.cast(pa.timestamp("us", ts.type.tz)).cast(pa.int64())
+    except pa.ArrowInvalid:
+        fix = "write ts in microseconds: rebuild with the features command"
+        raise DataRefused("times in ts lie between microseconds", where=where, fix=fix) from None
     return entity.dictionary.cast(pa.string()), entity.indices.to_numpy(), micros.to_numpy()
 
 
@@ -213,4 +219,4 @@ def _starts(lengths: Ints) -> Ints:
 
 def show_time(micros: int) -> str:
     """µs UTC as people read it."""
-    return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return str(np.datetime64(micros // 1_000_000, "s")).replace("T", " ") + " UTC"

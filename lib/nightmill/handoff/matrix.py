@@ -79,7 +79,7 @@ def _fill_file(
     path = pinned.path
     where = storage.where(path)
     coded = [name for field in fields if field.vocabularies for name in field.columns]
-    file = storage.open(path, pinned.groups, coded)
+    file = storage.open(pinned, coded)
     wanted = list(dict.fromkeys(name for field in fields for name in field.columns))
     found = _Found(0, {field.name: np.zeros(len(field.columns), np.int64) for field in fields})
     turns = np.flatnonzero(np.diff(copies.group, prepend=-1) != 0)
@@ -166,12 +166,16 @@ def _longer(row: Ints, length: Ints) -> Iterator[tuple[int, int]]:
     return zip(row[length > 0].tolist(), length[length > 0].tolist(), strict=True)
 
 
+def _bad(rows: Values) -> NDArray[np.bool_]:
+    return np.asarray(np.isinf(rows).any(axis=1))
+
+
 def _refuse_infinite(field: Field, infinite: NDArray[np.int64], values: Values, index: Index, layout: Layout) -> None:
     number, *others = np.flatnonzero(infinite).tolist()
     rows = values if field.array else values[:, number : number + 1]
-    target = _rows(layout.copies.target, layout.copies.length)
-    row = int(target[np.isinf(rows[target]).any(axis=1)].min())
-    what = f"column '{field.columns[number]}' is infinite in {infinite[number]} rows"
+    pieces = range(layout.blank, layout.rows, TILE)
+    row = next(begin + int(bad.argmax()) for begin in pieces if (bad := _bad(rows[begin : begin + TILE])).any())
+    what = f"column '{field.columns[number]}' is infinite in {infinite[number]} rows that were read"
     what += f", as of entity '{layout.entity(index, row)}'"
     what += "".join(f"; '{field.columns[other]}' in {infinite[other]}" for other in others)
     raise DataRefused(what, where=index.source, fix=MUST_BE_FINITE)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -57,6 +58,7 @@ def hold(
         rows.rows_read = fill(gold, index, layout, fields, arrays, done=release)
 
     found = (cache or Cache.at()).fetch(_key(gold, layout, fields), fields, layout.rows, make)
+    pa.default_memory_pool().release_unused()  # what decoding took is not kept beside the budget
     rows.arrays, rows.mapped, rows.share, rows._before = found.arrays, found, memory // 3, mapped_bytes()
     return rows
 
@@ -91,7 +93,7 @@ def array_fields(gold: Pinned, names: Sequence[str]) -> list[Field]:
     if not names or file is None:
         return []
     storage = Storage(gold.uri, gold.storage_options)
-    parquet: pq.ParquetFile = storage.open(file.path, file.groups)
+    parquet: pq.ParquetFile = storage.open(file)
     group = next(number for number, rows in enumerate(file.groups) if rows)
     _, first = next(storage.pieces(parquet, file.path, group, names, many=1))
     where = storage.where(file.path)

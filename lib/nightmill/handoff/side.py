@@ -37,6 +37,10 @@ class Side:
     entities: Mapping[str, str] | None = None
     """Entity of the samples -> entity of this table. Without it the same name, or the table's only entity."""
 
+    def __post_init__(self) -> None:
+        if self.lookback < 1 or self.ahead < 0 or self.delay < 0:
+            raise ValueError("a side input has a lookback of at least 1, and neither ahead nor delay are negative")
+
 
 class SideRows:
     """The rows of a side input that a share's samples see; NaN where a row is missing or not in the same run."""

@@ -83,19 +83,40 @@ def _pieces(gold: Pinned, columns: Sequence[str], readers: int) -> Iterator[list
 
     def read(task: tuple[PinnedFile, int]) -> Iterator[list[Values]]:
         path, group = task[0].path, task[1]
-        file = storage.at_hand(path, task[0].groups)
+        file = storage.at_hand(task[0])
         finite = storage.finite(file, group, columns).issuperset(columns)
         for _, rows in storage.pieces(file, path, group, list(dict.fromkeys(columns))):
             values = field.read(rows, storage.where(path))
-            if not finite:
-                _refuse_infinite(values, columns, storage.where(path))
+            if not finite and any(np.isinf(column).any() for column in values):
+                raise _Infinite
             yield values
 
     tasks = [(file, group) for file in gold.files for group, rows in enumerate(file.groups) if rows]
-    yield from side_by_side(tasks, read, readers, HELD)
+    try:
+        yield from side_by_side(tasks, read, readers, HELD)
+    except _Infinite:
+        raise _refused(gold, columns) from None
 
 
-def _refuse_infinite(values: list[Values], columns: Sequence[str], where: str) -> None:
-    for column, name in zip(values, columns, strict=True):
-        if many := int(np.isinf(column).sum()):
-            raise DataRefused(f"column '{name}' is infinite in {many} rows", where=where, fix=MUST_BE_FINITE)
+class _Infinite(Exception):
+    """A piece has an infinite value; how many there are in all is counted then."""
+
+
+def _refused(gold: Pinned, columns: Sequence[str]) -> DataRefused:
+    """Names the columns that are infinite, with how many rows of the table and the first file."""
+    storage, field, wanted = (
+        Storage(gold.uri, gold.storage_options),
+        numbers("x", columns),
+        list(dict.fromkeys(columns)),
+    )
+    counts, first = np.zeros(len(columns), np.int64), ""
+    for pinned in gold.files:
+        file = storage.open(pinned)
+        for group in range(len(pinned.groups)):
+            if storage.finite(file, group, columns).issuperset(columns):
+                continue
+            for _, rows in storage.pieces(file, pinned.path, group, wanted):
+                counts += [np.isinf(column).sum() for column in field.read(rows, storage.where(pinned.path))]
+                first = first or (pinned.path if counts.any() else "")
+    named = ", ".join(f"'{name}' in {many} rows" for name, many in zip(columns, counts.tolist()) if many)
+    return DataRefused(f"columns are infinite: {named}", where=storage.where(first), fix=MUST_BE_FINITE)

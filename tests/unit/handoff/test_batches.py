@@ -241,12 +241,12 @@ def test_the_number_of_torch_threads_is_the_callers(gold):
 
 def test_infinite_values_are_refused_naming_feature_count_and_entity(gold):
     rows = series("a", range(3)) + [("b", 0, float("inf"), 0.0), ("b", 1, 1.0, 0.0), ("b", 2, -float("inf"), 0.0)]
-    with pytest.raises(DataRefused, match="'x' is infinite in 2 rows, as of entity 'b'"):
+    with pytest.raises(DataRefused, match="'x' is infinite in 2 rows that were read, as of entity 'b'"):
         batches_of(gold(rows), Window(1, 0))
 
 
 def test_an_infinite_target_is_refused(gold):
-    with pytest.raises(DataRefused, match="'target' is infinite in 1 rows, as of entity 'a'"):
+    with pytest.raises(DataRefused, match="'target' is infinite in 1 rows that were read, as of entity 'a'"):
         batches_of(gold([("a", 0, 0.0, float("inf"))]), Window(1, 0))
 
 
@@ -272,7 +272,7 @@ def test_other_number_types_are_read_as_float32(tmp_path):
 
 def test_what_float32_cannot_hold_is_infinite(tmp_path):
     uri = columned(tmp_path, big=pa.array([1.0] * 39 + [1e300]))
-    with pytest.raises(DataRefused, match="'big' is infinite in 1 rows, as of entity 'a'"):
+    with pytest.raises(DataRefused, match="'big' is infinite in 1 rows that were read, as of entity 'a'"):
         batches_of(uri, Window(1, 0), features=["x", "big"])
 
 
@@ -289,7 +289,7 @@ def test_a_file_that_was_replaced_is_refused(gold):
     index = build_index(pinned, EVERY)
     place = Path(uri, pinned.files[0].path)
     pq.write_table(pq.read_table(place).slice(0, 5), place)
-    with pytest.raises(DataRefused, match="has 5 rows, and had 20 when"):
+    with pytest.raises(DataRefused, match="bytes and 5 rows; the table says .* and 20 rows"):
         Batches(pinned, index, Plan(select_samples(index, Window(1, 0)), 4, 0), features=["x"])
 
 
@@ -356,6 +356,16 @@ def columned(tmp_path: Path, **columns) -> str:
         table = table.append_column(name, values)
     write_deltalake(str(tmp_path / "gold"), table)
     return str(tmp_path / "gold")
+
+
+def test_only_weights_of_origins_are_judged(tmp_path):
+    weights = [None, -1.0, *(float(n) for n in range(2, 39)), None]  # windows of 3 + 1 begin no sooner and end before
+    uri = columned(tmp_path, w=pa.array(weights))
+    batches = collected(batches_of(uri, Window(3, 1), batch=25, weight="w"))
+    assert batches[0].weight.tolist() == [float(n) for n in range(2, 27)]
+    weights[20] = None
+    with pytest.raises(DataRefused, match="1 weights in column 'w' are negative or missing, as of entity 'a'"):
+        batches_of(columned(tmp_path / "other", w=pa.array(weights)), Window(3, 1), batch=25, weight="w")
 
 
 def test_samples_carry_the_weight_of_their_origin_and_padding_none(tmp_path):

@@ -156,3 +156,45 @@ def test_any_sorted_files_give_the_runs_of_the_sorted_rows(tmp_path_factory, cel
             expected.append([name, step, 1, row])
     assert runs(index) == [tuple(run) for run in expected]
     assert np.array_equal(index.segments.first, np.cumsum(index.segments.length) - index.segments.length)
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_entities_of_any_encoding_are_read(tmp_path, encoding):
+    uri = tmp_path / "gold"
+    write_deltalake(str(uri), table_of(series("a", range(2)) + series("b", range(3))))
+    (place,) = uri.glob("*.parquet")
+    place.unlink()
+    table = table_of(series("a", range(2)) + series("b", range(3)))
+    pq.write_table(table, place, use_dictionary=False, column_encoding={"entity": encoding})
+    groups = (5,)
+    found = build_index(Pinned(str(uri), 0, (PinnedFile(place.name, place.stat().st_size, groups),)), EVERY)
+    assert runs(found) == [("a", 0, 2, 0), ("b", 0, 3, 2)]
+
+
+def test_times_between_microseconds_are_refused_naming_the_file(tmp_path):
+    place = tmp_path / "part.parquet"
+    pq.write_table(pa.table({"entity": ["a"], "ts": pa.array([1001], pa.timestamp("ns", "UTC"))}), place)
+    with pytest.raises(DataRefused, match="between microseconds") as found:
+        build_index(Pinned(str(tmp_path), 0, (PinnedFile(place.name, place.stat().st_size, (1,)),)), EVERY)
+    assert "part.parquet" in found.value.where
+
+
+def test_runs_go_on_over_the_pieces_of_a_row_group(gold, monkeypatch):
+    from nightmill.handoff import files
+
+    whole = index_at(gold(series("a", range(50)) + series("b", range(3, 60))))
+    monkeypatch.setattr(files, "PIECE", 7)
+    monkeypatch.setattr(files.Storage.pieces, "__defaults__", (7,))
+    pieces = index_at(gold())
+    assert runs(pieces) == runs(whole) and len(pieces.segments.first) > len(whole.segments.first)
+
+
+def test_a_doubled_row_is_named_also_in_the_far_future(gold):
+    with pytest.raises(DataRefused, match="two rows at 11476-0"):
+        index_at(gold([("a", 1e9, 1.0, 1.0), ("a", 1e9, 1.0, 1.0)]))
+
+
+def test_a_table_without_the_entity_in_its_files_is_refused(tmp_path):
+    write_deltalake(str(tmp_path / "gold"), table_of(series("a", range(3))), partition_by=["entity"])
+    with pytest.raises(DataRefused, match="no column 'entity'"):
+        index_at(str(tmp_path / "gold"))

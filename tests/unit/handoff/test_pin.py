@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
@@ -141,10 +140,31 @@ def test_an_object_store_uri_is_read_through_deltalakes_storage(gold):
 def test_a_folder_in_place_of_a_file_is_refused(gold):
     uri = gold(ROWS)
     path = data_files(uri)[0]
-    path.unlink()
+    kept = path.rename(Path(uri, "kept"))
     path.mkdir()
     with pytest.raises(DataRefused, match="cannot be read"):
         pin(uri)
     shutil.rmtree(path)
-    pq.write_table(pa.table({"entity": ["a"]}), path)
-    assert pin(uri).rows == 1
+    shutil.copy(kept, path)
+    assert pin(uri).rows == len(ROWS)
+
+
+def test_a_path_object_is_a_path(gold):
+    uri = gold(ROWS)
+    assert pin(Path(uri)) == pin(uri)
+
+
+def test_a_version_below_0_is_refused(gold):
+    with pytest.raises(DataRefused, match="versions begin with 0, and -1"):
+        pin(gold(ROWS), -1)
+
+
+def test_files_of_another_table_are_refused(gold):
+    from deltalake.transaction import AddAction
+
+    uri = gold(ROWS)
+    table = DeltaTable(uri)
+    action = AddAction("file:///elsewhere/part.parquet", 10, {}, 0, True, '{"numRecords": 1}')
+    table.create_write_transaction([action], mode="append", schema=table.schema(), partition_by=[])
+    with pytest.raises(DataRefused, match=r"1 files of the table belong to another one \(a shallow clone\)"):
+        pin(uri)

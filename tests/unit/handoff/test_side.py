@@ -156,3 +156,9 @@ def test_any_two_tables_are_joined_as_of_each_origin(
 def test_a_step_of_another_length_is_of_the_side(tmp_path):
     side = side_of(tmp_path, [("city", 0, 1.0, 0.0), ("city", 12, 2.0, 0.0)], 12)
     assert side.index.every_us == 12 * STEP == timedelta(hours=1) // timedelta(microseconds=1)
+
+
+def test_a_side_input_cannot_be_known_before_it_is(gold):
+    pinned = pin(gold(series("a", range(5))))
+    with pytest.raises(ValueError, match="neither ahead nor delay are negative"):
+        Side(pinned, build_index(pinned, EVERY), ["x"], lookback=2, delay=-STEP)

@@ -41,7 +41,7 @@ def test_missing_values_are_nan(gold):
 
 def test_infinite_values_are_refused_naming_column_and_count(gold):
     uri = gold([("a", 0, 1.0, 0.0), ("a", 1, float("inf"), 0.0), ("a", 2, -float("inf"), 0.0)])
-    with pytest.raises(DataRefused, match="'x' is infinite in 2 rows"):
+    with pytest.raises(DataRefused, match="columns are infinite: 'x' in 2 rows"):
         list(row_batches(pin(uri), ["target", "x"], 8))
 
 
@@ -84,3 +84,10 @@ def test_an_error_of_a_task_comes_in_its_turn():
         for item in side_by_side(range(6), work, 3, held=2):
             found.append(item)
     assert found == [0, 1]
+
+
+def test_infinite_values_are_counted_over_the_whole_table_for_every_column(gold):
+    rows = [("a", step, float("inf") if step % 3 else 1.0, float("-inf") if step == 40 else 0.0) for step in range(50)]
+    uri = gold(rows[:20], rows[20:], rows_per_group=4)
+    with pytest.raises(DataRefused, match="columns are infinite: 'target' in 1 rows, 'x' in 33 rows"):
+        list(row_batches(pin(uri), ["target", "x"], 8))

@@ -83,7 +83,7 @@ def test_a_feature_that_never_varies_is_not_divided_by_nothing(tmp_path):
 
 
 def test_an_infinite_value_is_refused_by_name(tmp_path):
-    with pytest.raises(DataRefused, match="'heat' is infinite in 1 rows, for instance of 'b'"):
+    with pytest.raises(DataRefused, match="features are infinite: 'heat' in 1 rows, for instance of 'b'"):
         fitted(tmp_path, table([("a", 0, 1, 1), ("a", 1, 1, 1), ("b", 0, 1, 1), ("b", 1, float("inf"), 1)]))
 
 
@@ -95,7 +95,7 @@ def test_infinite_values_of_validation_rows_are_refused_before_training(tmp_path
     index = build_index(gold, timedelta(hours=1))
     samples = select_samples(index, Window(1, 0))
     refuse_infinite(gold, index, samples.at(samples.first, samples.last - 1), ["heat"])
-    with pytest.raises(DataRefused, match="'heat' is infinite in 1 rows, for instance of 'a'"):
+    with pytest.raises(DataRefused, match="features are infinite: 'heat' in 1 rows, for instance of 'a'"):
         refuse_infinite(gold, index, samples, ["heat"])
 
 
@@ -183,3 +183,29 @@ def test_a_class_that_is_none_is_refused(tmp_path):
     rows = table([("a", h, 1, value) for h, value in enumerate([0, 1.5, 2])])
     with pytest.raises(DataRefused, match="the target is 1.5 in a training row of 'a'.*0 to 2, whole numbers"):
         fitted(tmp_path, rows, head="classes", classes=("ok", "scratch", "dent"), low=0.0, high=2.0)
+
+
+def test_infinite_values_are_counted_over_all_row_groups_for_every_column(tmp_path):
+    infinite = float("inf")
+    parts = [[("a", 10 * part + h, infinite if h % 2 else 1, 1) for h in range(10)] for part in range(3)]
+    parts[1][4] = ("a", 14, 1, infinite)
+    with pytest.raises(DataRefused, match="features are infinite: 'heat' in 15 rows, 'target' in 1 rows"):
+        fitted(tmp_path, *(table(part) for part in parts))
+
+
+def test_every_feature_without_a_value_is_named(tmp_path):
+    rows = table([("a", h, None, h) for h in range(3)])
+    rows = rows.append_column("cold", pa.array([None] * 3, pa.float32()))
+    with pytest.raises(DataRefused, match="feature 'heat', 'cold' has no value in any of the 3 training rows"):
+        fitted(tmp_path, rows, features=("heat", "cold"))
+
+
+def test_pieces_of_a_row_group_give_the_figures_of_the_whole(tmp_path, monkeypatch):
+    from nightmill.handoff import files
+
+    rows = table([(e, h, h * h, 3 * h) for e in "ab" for h in range(40)])
+    whole, _ = fitted(tmp_path / "whole", rows, lookback=3, smoothing=1, features=("heat", "minute_of_week"))
+    monkeypatch.setattr(files.Storage.pieces, "__defaults__", (7,))
+    pieces, _ = fitted(tmp_path / "pieces", rows, lookback=3, smoothing=1, features=("heat", "minute_of_week"))
+    assert np.allclose(whole.mean, pieces.mean) and np.allclose(whole.std, pieces.std)
+    assert np.allclose(whole.profile, pieces.profile) and whole.target_mean == pytest.approx(pieces.target_mean)
