@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -368,9 +369,53 @@ def _group_sizes(gold: Pinned) -> dict[tuple[int, int], int]:
     return found
 
 
+def files(report: Report, tables: int, folder: Path) -> None:
+    """Random files against a plain reference: every window once, with the values that it should have, on any ranks."""
+    from conftest import EVERY as STEP_TIME
+    from conftest import STEP, write_gold
+
+    draws = random.Random(2)
+    for number in range(tables):
+        rows, wanted, window = [], {}, Window(draws.randint(1, 5), draws.randint(0, 3))
+        for entity in range(draws.randint(1, 5)):
+            steps = [step for step in range(draws.randint(1, 60)) if draws.random() < 0.97]
+            rows += [(f"e{entity}", step, entity * 1000.0 + step, draws.random()) for step in steps]
+            for step in steps:
+                seen = range(step - window.lookback + 1, step + window.horizon + 1)
+                if set(seen) <= set(steps):
+                    wanted[entity, step * STEP] = [entity * 1000.0 + s for s in seen[: window.lookback]]
+        if not wanted:
+            continue
+        cuts = sorted(draws.sample(range(60), draws.randint(0, 3)))
+        parts = [[row for row in rows if low <= row[1] < high] for low, high in pairwise([0, *cuts, 60])]
+        uri = write_gold(folder / str(number), *(part for part in parts if part), rows_per_group=draws.randint(1, 40))
+        gold = pin(uri)
+        index, batch = build_index(gold, STEP_TIME), draws.randint(1, 50)
+        samples, alone = select_samples(index, window), None
+        for world in (1, 2, 4, 7):
+            plan = Plan(samples, batch, number, world)
+            ranks = [Batches(gold, index, plan, rank, features=["x"]).epoch(1) for rank in range(world)]
+            found = [
+                (int(index.entities[e][1:]), t, x)
+                for step in zip(*ranks, strict=True)
+                for one in step
+                for e, t, x, w in zip(
+                    one.entity.tolist(), one.ts.tolist(), one.x[:, :, 0].tolist(), one.weight.tolist()
+                )
+                if w
+            ]
+            alone = alone or found
+            assert found == alone, "another order on more ranks"
+            assert len(found) == len(wanted) and {(e, t): x for e, t, x in found} == wanted
+        shutil.rmtree(folder / str(number))
+    report.say(
+        f"Of {tables:,} random tables in files, with gaps, unequal entities and small row groups, every window came once, "
+        "with the values of a plain reference, in one order on 1, 2, 4 and 7 ranks."
+    )
+
+
 def order(report: Report, tables: int) -> None:
-    """Random tables: every sample once, the same order for every number of ranks, resumed in mid-epoch."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "handoff"))
+    """Random plans: every sample once, the same order for every number of ranks, resumed in mid-epoch."""
     from conftest import make_index
 
     draws = random.Random(1)
@@ -387,7 +432,7 @@ def order(report: Report, tables: int) -> None:
             assert _global(plan, epoch, 0) == expected
             assert _global(plan, epoch, begin) == expected[begin:]
     report.say(
-        f"Of {tables:,} random tables every sample came once, in the same order on 1, 2, 4 and 7 ranks, and each rest "
+        f"Of {tables:,} random plans every sample came once, in the same order on 1, 2, 4 and 7 ranks, and each rest "
         "of an epoch that was taken up with another number of ranks was the rest."
     )
 
@@ -497,7 +542,9 @@ def main() -> int:
     rows(report, uri, asked.days)
     windows(report, build(folder / "few", asked.days, max(asked.sensors // 16, 200)))
     worlds(report, uri, folder, asked.days, asked.sensors)
+    sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "handoff"))
     order(report, asked.tables)
+    files(report, asked.tables // 3, folder / "files")
     disturbed(report, folder)
     scale(report, uri, folder)
     memory(report, build(folder / "daily", asked.memory_days, asked.sensors), folder)
