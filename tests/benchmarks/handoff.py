@@ -409,8 +409,8 @@ def files(report: Report, tables: int, folder: Path) -> None:
             assert len(found) == len(wanted) and {(e, t): x for e, t, x in found} == wanted
         shutil.rmtree(folder / str(number))
     report.say(
-        f"Of {tables:,} random tables in files, with gaps, unequal entities and small row groups, every window came once, "
-        "with the values of a plain reference, in one order on 1, 2, 4 and 7 ranks."
+        f"Of {tables:,} random tables in files, with gaps, unequal entities and small row groups, every window came "
+        "once, with the values of a plain reference, in one order on 1, 2, 4 and 7 ranks."
     )
 
 
