@@ -55,6 +55,7 @@ Corrections = Annotated[
 ]
 Refused = Annotated[Path | None, typer.Option("--refused", help="Write the refused records into this csv file.")]
 Entity = Annotated[str, typer.Option("--entity", help="A sensor, machine or cell, as predictions name it.")]
+Version = Annotated[int | None, typer.Option("--version", help="A registered version; the champion without it.")]
 Results = Annotated[Path | None, typer.Option("--results", help="Folder that receives the table as Markdown.")]
 
 
@@ -138,6 +139,13 @@ _command(
     "Gold -> candidate models, all targets in one Ray worker group; an interrupted training continues.",
     lambda w, t: commands.train(w, t, _progress),
     by_day=False,
+)
+_command(
+    "reproduce",
+    "A registered model trained again from its version of gold, and its weights compared digit by digit.",
+    lambda w, t, version: commands.reproduce(w, t, version, _progress),
+    by_day=False,
+    more={"version": (Version, None)},
 )
 _command(
     "evaluate",

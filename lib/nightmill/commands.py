@@ -262,6 +262,27 @@ def train(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Ou
     return outcome
 
 
+def reproduce(work: Work, targets: list[str], version: int | None, progress: Callable[[Any], None]) -> Outcome:
+    """Registered models trained again from their version of gold, and compared digit by digit."""
+    from nightmill.train.reproduce import reproduce as stage
+
+    outcome = Outcome()
+    for name in dict.fromkeys(targets):
+        use_case = work.configuration.use_case(name).name
+        log.info("reproduce %s", use_case)
+        try:
+            environment = work.configuration.environment
+            found = stage(work.lake, work.registry, use_case, version, work.run_id, environment, progress)
+            outcome.results[use_case] = found
+            if not found.same:
+                what = f"version {found.version} came out with other weights, by up to {found.largest_difference:.3g}"
+                fix = "the same digits need the same machine, packages and devices as the training had"
+                raise WorkFailed(what, where=use_case, fix=fix)
+        except NightmillError as error:
+            outcome.failures[use_case] = error
+    return outcome
+
+
 def evaluate(work: Work, targets: list[str]) -> Outcome:
     """Candidates against champions and baselines; promotion."""
 

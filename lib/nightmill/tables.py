@@ -233,7 +233,21 @@ def _origins(origin: Any, depth: int) -> Iterator[tuple[int, str]]:
         yield from _origins(one, depth + 1)
 
 
+def _reproduced(item: Any, console: Console) -> None:
+    say = partial(console.print, soft_wrap=True, highlight=False)
+    say(f"{item.use_case} version {item.version}", style="bold")
+    on = f"{item.workers} workers" if item.workers > 1 else "one worker"
+    say(f"  trained again on gold version {item.gold_version} by {on} in {item.seconds:.0f} s")
+    if item.same:
+        say(f"  the same weights: {item.parameters:,} numbers, every digit")
+        return
+    say(f"  other weights: {len(item.differing)} of its tensors, by up to {item.largest_difference:.3g}")
+    for name in item.differing[:5]:
+        say(f"    {name}")
+
+
 _WHOLE = {
+    "Reproduced": _reproduced,
     "Backtest": _backtest,
     "Described": _described,
     "Standing": _standing,

@@ -47,7 +47,7 @@ def write_gold(path: Path) -> str:
     return str(path)
 
 
-def make_job(uri: str, place: Path, name: str = "city/good", **train: object) -> TrainJob:
+def make_job(uri: str, place: Path, name: str = "city/good", hidden: int = 16, **train: object) -> TrainJob:
     case = UseCase.model_validate(
         {
             "name": name,
@@ -59,7 +59,7 @@ def make_job(uri: str, place: Path, name: str = "city/good", **train: object) ->
             "model": {
                 "family": "stid",
                 "window": 4,
-                "hidden": 16,
+                "hidden": hidden,
                 "blocks": 1,
                 "embedding": 8,
                 "slots": 24,
@@ -78,16 +78,18 @@ def test_one_group_trains_all_jobs_and_a_failing_one_stops_no_other(tmp_path, ca
     jobs = [
         make_job(good, tmp_path / "two", "city/good"),
         make_job(good, tmp_path / "two", "city/bad", learning_rate=1e30),
+        make_job(good, tmp_path / "two", "city/large", hidden=400_000),
         make_job(str(tmp_path / "absent"), tmp_path / "two", "city/absent"),
         make_job(good, tmp_path / "two", "city/later"),
     ]
     told = []
-    first, failed, absent, later = train_all(jobs, 2, Environment(), told.append)
+    first, failed, large, absent, later = train_all(jobs, 2, Environment(), told.append)
     shown = capfd.readouterr()
 
     assert isinstance(first, Trained) and isinstance(later, Trained), (first, later)
     assert first.workers == 2 and len(first.history) == 2
     assert isinstance(failed, WorkFailed) and "is not a number" in failed.what and "e0" in failed.what
+    assert isinstance(large, WorkFailed) and "out of memory" in large.what
     assert isinstance(absent, DataRefused)
     assert [(t["use_case"], t["epoch"]) for t in told] == [
         ("city/good", 1),

@@ -29,6 +29,8 @@ class Ray(Options):
     """Address of a running cluster; null starts one on this machine for the time of the training."""
     cpus_per_worker: float = Field(default=1, gt=0)
     """CPUs reserved for each worker."""
+    resize: Duration = timedelta(minutes=1)
+    """How often a training with train.min_workers looks whether there are machines for more workers again."""
     gpus: bool | None = None
     """Whether each worker gets a GPU; null uses them where Ray sees any."""
 

@@ -110,6 +110,8 @@ class Train(Options):
     """Seed of weights, order of samples and dropout."""
     workers: int = Field(default=2, ge=0)
     """Ray Train workers; 0 trains in this process."""
+    min_workers: PositiveInt | None = None
+    """Fewest workers that go on where machines are lost, until there are more again; all of them without it."""
     checkpoint_steps: PositiveInt = 200
     """Steps between checkpoints within an epoch; each epoch ends with one."""
 
@@ -218,6 +220,8 @@ class UseCase(Options):
     def _consistent(self) -> UseCase:
         if (self.train.loss == "cross_entropy") != (len(self.target.classes) > 1):
             raise ValueError("train.loss cross_entropy and target.classes (two or more) need each other")
+        if self.train.min_workers is not None and self.train.min_workers > self.train.workers:
+            raise ValueError("train.min_workers is at most train.workers")
         if self.train.balance and self.train.loss not in ("bce", "focal", "cross_entropy"):
             raise ValueError("train.balance is for train.loss bce, focal and cross_entropy")
         kinds = {name: item.as_ for name, item in self.inputs.items()}

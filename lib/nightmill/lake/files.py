@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,18 @@ class Folder:
                 obstore.delete(self._store(), name)
             return
         Path(self.uri, name).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Removes the folder and all that lies in it; one that is not there is fine."""
+        if "://" in self.uri:
+            import obstore
+
+            store = self._store()
+            paths = [item["path"] for page in obstore.list(store) for item in page]
+            if paths:
+                obstore.delete(store, paths)
+            return
+        shutil.rmtree(self.uri, ignore_errors=True)
 
     def _replace(self, name: str, content: bytes) -> None:
         folder = Path(self.uri)

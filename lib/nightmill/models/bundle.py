@@ -55,6 +55,8 @@ class Bundle:
     gold: dict[str, Any]
     """The pinned table: version and files, as the hand-off writes it."""
     seed: int
+    training: dict[str, Any] = field(default_factory=dict)
+    """All that was asked of the training, as plain values: what it takes to train the same weights again."""
     metrics: dict[str, float] = field(default_factory=dict)
     """On the validation part."""
     deciles: list[float] = field(default_factory=list)
@@ -108,6 +110,7 @@ class Bundle:
             "config": self.config,
             "gold": self.gold,
             "seed": self.seed,
+            "training": self.training,
             "metrics": {name: _number(value) for name, value in self.metrics.items()},
             "deciles": [float(value) for value in self.deciles],
         }
@@ -153,7 +156,7 @@ def _assemble(data: dict[str, Any], weights: dict[str, Tensor], where: str) -> B
             interval=Interval(
                 interval["share"], _floats(interval["low"], -1), _floats(interval["high"], 1), tuple(interval["count"])
             ),
-            **{name: data[name] for name in ("use_case", "target", "config", "gold", "seed", "metrics")},
+            **{name: data[name] for name in ("use_case", "target", "config", "gold", "seed", "training", "metrics")},
             deciles=list(data.get("deciles", [])),
         )
     except (KeyError, TypeError, ValidationError) as error:

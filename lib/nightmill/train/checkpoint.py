@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,10 +116,12 @@ class Checkpoint:
         self.identity.refuse(facts["identity"], self.path)
         return State(**facts["state"]), tensors
 
-    def clear(self) -> None:
-        """Removes the file: the next training starts anew."""
-        folder, name = Folder.of(self.path, self.storage_options)
-        folder.delete(name)
+
+def fingerprint(path: str, storage_options: dict[str, str] | None = None) -> str:
+    """What tells one state of a checkpoint's file from another; empty where there is none."""
+    folder, name = Folder.of(path, storage_options)
+    content = folder.get(name)
+    return hashlib.sha256(content).hexdigest() if content else ""
 
 
 def pack(

@@ -19,9 +19,15 @@ def from_json(data: dict[str, str]) -> NightmillError:
     return kind(data["what"], where=data["where"], fix=data["fix"])
 
 
+def of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, on the GPU or beside it."""
+    name = type(error).__name__
+    return name == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 def _translated(error: BaseException) -> NightmillError:
     name = type(error).__name__
     text = (str(error).strip().splitlines() or [""])[0]
-    if name == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in text:
-        return WorkFailed("training ran out of memory", fix="lower train.batch or model.window")
+    if of_memory(error):
+        return WorkFailed("training ran out of memory", fix="raise train.accumulate, lower train.batch or model.window")
     return WorkFailed(f"training stopped: {name}: {text}", fix="run with --debug for the stack trace")

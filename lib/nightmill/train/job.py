@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,33 @@ class TrainJob:
     cache: Cache | None = None
     """The cache; without it one in the system's folder for temporary files."""
 
+    def asked(self, workers: int) -> dict[str, Any]:
+        """What the weights follow from beside the table and the seed, as plain values."""
+        return {
+            "use_case": self.use_case.model_dump(mode="json", by_alias=True),
+            "features": list(self.features),
+            "every": self.every.total_seconds(),
+            "since": self.since,
+            "workers": workers,
+        }
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, gold: str, storage_options: dict[str, str]) -> TrainJob:
+        """The job that trained a model, on its version of a table; its places are still to be named."""
+        asked = bundle.training
+        return cls(
+            use_case=UseCase.model_validate(asked["use_case"]),
+            gold=gold,
+            version=int(bundle.gold["version"]),
+            features=tuple(asked["features"]),
+            every=timedelta(seconds=asked["every"]),
+            seed=bundle.seed,
+            checkpoint="",
+            result="",
+            storage_options=storage_options,
+            since=asked["since"],
+        )
+
     @property
     def window(self) -> Window:
         """What the model sees and predicts; only a value of now may rest on a padded history."""
@@ -55,7 +83,9 @@ class TrainJob:
     def digest(self) -> str:
         """Short hash of all options that shape the weights; workers and checkpoints do not."""
         case = self.use_case
-        shaping = case.train.model_copy(update={"workers": 0, "checkpoint_steps": 1, "due": "weekly", "seed": 0})
+        shaping = case.train.model_copy(
+            update={"workers": 0, "min_workers": None, "checkpoint_steps": 1, "due": "weekly", "seed": 0}
+        )
         options = digest(case.model, case.target, case.evaluate.split, shaping)
         text = json.dumps([options, self.features, self.every.total_seconds(), self.since])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -51,6 +51,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         config=job.digest,
         gold=gold_facts(prepared),
         seed=job.seed,
+        training=job.asked(ranks.world()),
         metrics={name: METRICS[name](truth, value) for name in job.use_case.evaluate.metrics}
         | {"coverage": coverage(truth, lo, hi)},
         deciles=np.quantile(value, np.linspace(0.1, 0.9, 9)).tolist() if value.size else [],

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 Progress = dict[str, Any]
 """What is told of each epoch: use_case, seed, and a line of the history (see Trained)."""
 
+LOSSES = 20
+"""Workers that a group may lose beyond what its models are given up for: machines that are taken away."""
 OBJECT_STORE = 200 * 2**20
 """Bytes. Only the jobs' descriptions pass through Ray; rows never do."""
 TEMPORARY = "nightmill-"
@@ -55,11 +57,13 @@ def train_all(
     workers: int,
     environment: Environment,
     progress: Callable[[Progress], None] = lambda _: None,
+    fewest: int | None = None,
 ) -> list[Trained | NightmillError]:
     """Trains the jobs in turn on `workers` Ray Train workers, 0 = in this process; one outcome per job, in order.
 
     A job that fails leaves its error in its place and does not stop the others. A job whose checkpoint is there goes
-    on from it. A lost worker restarts the group, which goes on likewise. Raises MachineError where Ray cannot start.
+    on from it. A lost worker restarts the group, which goes on likewise; where machines are lost, with `fewest`
+    workers at least, until there are machines again. Raises MachineError where Ray cannot start.
     """
     jobs = [_absolute(job) for job in jobs]
     results = [Results(job) for job in jobs]
@@ -74,7 +78,7 @@ def train_all(
     if ready and workers == 0:
         _in_process(ready, progress)
     elif ready:
-        _in_group(ready, workers, environment.ray, progress)
+        _in_group(ready, (min(fewest or workers, workers), workers), environment.ray, progress)
     return [_outcome(result) for result in results]
 
 
@@ -94,7 +98,7 @@ def _in_process(ready: Sequence[Prepared], progress: Callable[[Progress], None])
 
 
 def _in_group(
-    ready: Sequence[Prepared], workers: int, options: RayOptions, progress: Callable[[Progress], None]
+    ready: Sequence[Prepared], workers: tuple[int, int], options: RayOptions, progress: Callable[[Progress], None]
 ) -> None:
     results = [Results(prepared.job) for prepared in ready]
     names = [_name(prepared) for prepared in ready]
@@ -104,8 +108,8 @@ def _in_group(
             for line in result.news():
                 progress(name | line)
 
-    log.info("starting %d training workers, which takes a minute or so", workers)
-    with _ray(workers, options) as folder:
+    log.info("starting %d training workers, which takes a minute or so", workers[1])
+    with _ray(workers[1], options) as folder:
         failed: list[BaseException] = []
         fitting = threading.Thread(target=_fit, args=(ready, workers, options, folder, failed), daemon=True)
         fitting.start()
@@ -122,7 +126,7 @@ def _in_group(
 
 
 def _fit(
-    ready: Sequence[Prepared], workers: int, options: RayOptions, folder: str, failed: list[BaseException]
+    ready: Sequence[Prepared], workers: tuple[int, int], options: RayOptions, folder: str, failed: list[BaseException]
 ) -> None:
     """Runs the group to its end; what it raises goes to `failed`, because it runs in a thread."""
     try:
@@ -132,17 +136,20 @@ def _fit(
 
         gpus = options.gpus
         if gpus is None:
-            gpus = ray.cluster_resources().get("GPU", 0) >= workers
+            gpus = ray.cluster_resources().get("GPU", 0) >= workers[0]
         per_worker = {"CPU": options.cpus_per_worker} | ({"GPU": 1.0} if gpus else {})
+        scaling: dict[str, Any] = {"use_gpu": gpus, "resources_per_worker": per_worker, "num_workers": workers[1]}
+        if workers[0] < workers[1]:
+            scaling |= {"num_workers": workers, "elastic_resize_monitor_interval_s": options.resize.total_seconds()}
         TorchTrainer(
             _work,
             train_loop_config={"ready": list(ready)},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker=per_worker),
+            scaling_config=ScalingConfig(**scaling),
             run_config=RunConfig(
                 # a name used before would silently resume that run
                 name=uuid.uuid4().hex,
                 storage_path=folder,
-                failure_config=FailureConfig(max_failures=MOST_ATTEMPTS * len(ready)),
+                failure_config=FailureConfig(max_failures=MOST_ATTEMPTS * len(ready) + LOSSES),
             ),
         ).fit()
     except BaseException as error:
@@ -170,6 +177,10 @@ def _work(config: dict[str, Any]) -> None:
             if first:
                 result.fail(agreed)
             ranks.agree(None)
+        except Exception as error:
+            if failure.of_memory(error):  # on this worker alone: the group starts again without this model
+                result.fail(error)
+            raise
 
 
 def _written(result: Results, trained: Trained) -> Exception | None:

@@ -8,11 +8,12 @@ from nightmill.errors import NightmillError, WorkFailed
 from nightmill.lake.files import Folder
 from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
 from nightmill.train import failure
+from nightmill.train.checkpoint import fingerprint
 from nightmill.train.job import Trained, TrainJob, describe
 
 DONE, FAILED, PROGRESS, ATTEMPTS = "trained.json", "failed.json", "progress.jsonl", "attempts.json"
 MOST_ATTEMPTS = 2
-"""A model whose workers died this often is given up, so that it does not take the others with it."""
+"""A model whose workers died this often without a further checkpoint is given up: it takes no other with it."""
 
 
 class Results:
@@ -33,17 +34,24 @@ class Results:
         """Counts an attempt; False where the job has its outcome already, or has just been given up."""
         if self.outcome(read=False) is not None:
             return False
-        attempts = int(self.folder.get(ATTEMPTS) or 0) + 1
+        stands = fingerprint(self.job.checkpoint, self.job.storage_options)
+        before = json.loads(self.folder.get(ATTEMPTS) or "{}")
+        attempts = before.get("count", 0) + 1 if before.get("stands") == stands else 1
         if attempts > MOST_ATTEMPTS:
-            what = f"the workers were lost {MOST_ATTEMPTS} times while training {self.job.use_case.name}"
-            self.fail(
-                WorkFailed(what, where=self.job.use_case.name, fix="look at memory; lower train.batch or workers")
-            )
+            what = f"the workers were lost {MOST_ATTEMPTS} times at the same place of training"
+            fix = "look at memory; lower train.batch or train.workers, raise train.accumulate"
+            self.fail(WorkFailed(what, where=self.job.use_case.name, fix=fix))
             return False
-        self.folder.put(ATTEMPTS, str(attempts).encode())
+        self.folder.put(ATTEMPTS, json.dumps({"count": attempts, "stands": stands}).encode())
         kept = self.folder.get(PROGRESS)
         self._lines = kept.decode().splitlines() if kept else []
         return True
+
+    def remove(self) -> None:
+        """Removes all that the job left, its checkpoint too: once its model lies elsewhere."""
+        self.folder.remove()
+        folder, name = Folder.of(self.job.checkpoint, self.job.storage_options)
+        folder.delete(name)
 
     def progress(self, line: dict[str, float]) -> None:
         """Adds one epoch's line."""

@@ -18,6 +18,7 @@ from nightmill.lake.run import Step, step
 from nightmill.lake.tables import Lake
 from nightmill.train.job import Trained, TrainJob
 from nightmill.train.ray_group import Progress, train_all
+from nightmill.train.results import Results
 from nightmill.train.tracking import Tracking
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ def train(
             try:
                 if isinstance(outcome, NightmillError):
                     raise outcome
-                results[place] = _register(context_and_step[1], wanted[place], outcome, registry, environment, lake)
+                results[place] = _register(context_and_step[1], wanted[place], outcome, registry)
+                Results(jobs[place]).remove()
                 _end(context_and_step, None)
             except NightmillError as error:
                 results[place] = error
@@ -116,8 +118,10 @@ def _trained(
 ) -> list[Trained | NightmillError]:
     if not jobs:
         return []
-    workers = max(j.use_case.train.workers for j in jobs)
-    return train_all(jobs, workers, environment, progress)
+    options = [j.use_case.train for j in jobs]
+    workers = max(o.workers for o in options)
+    fewest = max(o.workers if o.min_workers is None else o.min_workers for o in options)
+    return train_all(jobs, workers, environment, progress, fewest)
 
 
 def _since(use_case: UseCase, actions: object) -> int | None:
@@ -129,9 +133,7 @@ def _since(use_case: UseCase, actions: object) -> int | None:
     return round((aware - use_case.train.history).timestamp() * 1_000_000)
 
 
-def _register(
-    current: Step, item: Wanted, trained: Trained, registry: Registry, environment: Environment, lake: Lake
-) -> Candidate:
+def _register(current: Step, item: Wanted, trained: Trained, registry: Registry) -> Candidate:
     current.lease.verify()
     name = item.use_case.name
     if trained.resumed_from is not None:
