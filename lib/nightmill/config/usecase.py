@@ -66,6 +66,17 @@ class Target(Options):
 Loss = Literal["mae", "mse", "huber", "quantile", "poisson", "negative_binomial", "bce", "focal", "cross_entropy"]
 
 
+class Lora(Options):
+    """Low-rank updates of linear layers, instead of the layers themselves."""
+
+    rank: PositiveInt = 8
+    """Rank of an update."""
+    alpha: PositiveInt = 16
+    """An update counts alpha / rank."""
+    layers: list[str] = Field(default=["*"], min_length=1)
+    """Globs over the names of the linear layers."""
+
+
 class Train(Options):
     """How the model is trained."""
 
@@ -104,6 +115,12 @@ class Train(Options):
     """Whether torch.compile makes one program of the network: a minute at the start, less time for each step."""
     clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Largest gradient norm."""
+    start: Literal["champion"] | None = None
+    """champion: go on from its weights and keep its scales, once there is one; anew without it."""
+    freeze: list[str] = []
+    """Globs over the names of weights that stay as they are; with start."""
+    lora: Lora | None = None
+    """Train only low-rank updates of linear layers; with start."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights that validation and scoring use; none without it."""
     seed: int = 0
@@ -220,6 +237,8 @@ class UseCase(Options):
     def _consistent(self) -> UseCase:
         if (self.train.loss == "cross_entropy") != (len(self.target.classes) > 1):
             raise ValueError("train.loss cross_entropy and target.classes (two or more) need each other")
+        if (self.train.freeze or self.train.lora) and self.train.start is None:
+            raise ValueError("train.freeze and train.lora need train.start: champion")
         if self.train.min_workers is not None and self.train.min_workers > self.train.workers:
             raise ValueError("train.min_workers is at most train.workers")
         if self.train.balance and self.train.loss not in ("bce", "focal", "cross_entropy"):

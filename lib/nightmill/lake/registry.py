@@ -90,8 +90,7 @@ class Registry:
         They are looked for below the registry's own folder: MLflow keeps whole paths, but a lake may be moved. Raises
         ConfigError for an unknown version, DataRefused for files that are lost or not what was registered.
         """
-        made = self._version(use_case, version)
-        place = f"{self.folder}/{use_case}/{str(made.source).rpartition('/')[2]}"
+        made, place = self._version(use_case, version), self.place(use_case, version)
         folder = Folder(place, self.storage_options)
         found: dict[str, bytes] = {}
         for name in FILES:
@@ -105,6 +104,11 @@ class Registry:
                 )
             found[name] = content
         return found
+
+    def place(self, use_case: str, version: int) -> str:
+        """Folder or URI of a version's files. Raises ConfigError for an unknown version."""
+        source = str(self._version(use_case, version).source)
+        return f"{self.folder}/{use_case}/{source.rpartition('/')[2]}"
 
     def trained_by(self, use_case: str, version: int) -> str:
         """The run that trained a version. Raises ConfigError for an unknown version."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,8 @@ class Network(nn.Module):
     """
 
     head: Head
+    by_entity: tuple[str, ...] = ()
+    """Names of weights [entity + 1, …] whose first dimension is the entity's code."""
 
     mean: Tensor
     std: Tensor
@@ -74,6 +78,13 @@ class Network(nn.Module):
         newest = (~past.isnan() * position).argmax(dim=1, keepdim=True)
         return torch.nan_to_num(past.gather(1, newest).squeeze(1), nan=0.0) + torch.where(
             past.isnan().all(dim=1), self.target_mean, 0.0
+        )
+
+    def scales(self, fitted: Fitted) -> Fitted:
+        """What was fitted, with this network's scales in place of its own: weights mean the same only with them."""
+        mean, std = (buffer.cpu().numpy() for buffer in (self.mean, self.std))
+        return replace(
+            fitted, mean=mean, std=std, target_mean=self.target_mean.item(), target_std=self.target_std.item()
         )
 
     def settle(self) -> None:

@@ -21,6 +21,7 @@ class Stid(Network):
 
     profile: Tensor
     held_out: Tensor
+    by_entity = ("entity.weight",)
 
     def __init__(self, options: Options, shape: Shape, fitted: Fitted | None = None) -> None:
         super().__init__(shape, fitted)

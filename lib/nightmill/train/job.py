@@ -18,6 +18,7 @@ from nightmill.models.bundle import Bundle
 from nightmill.models.shape import Fitted, Shape
 from nightmill.train.fit import fit, refuse_infinite, vocabulary
 from nightmill.train.loss import HEAD_OF, LIMITS
+from nightmill.train.start import model_at, refuse_other
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class TrainJob:
     storage_options: dict[str, str] = field(default_factory=dict)
     since: int | None = None
     """Train on rows from this time on, µs UTC; on all without it."""
+    start: str | None = None
+    """Folder or URI of a model's files whose weights the training begins with; new ones without it."""
     memory: int | None = None
     """Bytes of rows that a worker holds; beyond that they come from the cache. All of them without it."""
     cache: Cache | None = None
@@ -53,6 +56,7 @@ class TrainJob:
             "features": list(self.features),
             "every": self.every.total_seconds(),
             "since": self.since,
+            "start": self.start,
             "workers": workers,
         }
 
@@ -71,6 +75,7 @@ class TrainJob:
             result="",
             storage_options=storage_options,
             since=asked["since"],
+            start=asked["start"],
         )
 
     @property
@@ -87,7 +92,7 @@ class TrainJob:
             update={"workers": 0, "min_workers": None, "checkpoint_steps": 1, "due": "weekly", "seed": 0}
         )
         options = digest(case.model, case.target, case.evaluate.split, shaping)
-        text = json.dumps([options, self.features, self.every.total_seconds(), self.since])
+        text = json.dumps([options, self.features, self.every.total_seconds(), self.since, self.start])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -143,6 +148,10 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     shape = _shape(job, len(entities))
     smoothing = getattr(case.model, "profile_smoothing", None)
     fitted = fit(gold, index, parts.train, shape, smoothing)
+    if job.start is not None:
+        champion = model_at(job.start, job.storage_options)
+        refuse_other(champion, shape, case.model, case.name)
+        fitted = champion.network.scales(fitted)
     refuse_infinite(gold, index, parts.validation, job.features)
     return Prepared(job, gold, index, parts, entities, shape, fitted)
 
@@ -153,7 +162,7 @@ def _shape(job: TrainJob, entities: int) -> Shape:
     if life := target.remaining_life:
         low, high = 0.0, float(life.cap) if life.cap else None
     if head == "quantiles":
-        outside = (1 - job.use_case.score.interval) / 2
+        outside = round((1 - job.use_case.score.interval) / 2, 6)
         levels = outside, 0.5, 1 - outside
     if head == "classes":
         high = len(target.classes) - 1.0

@@ -309,9 +309,10 @@ def _optimiser(network: nn.Module, options: Train) -> torch.optim.Optimizer:
 
     One fused kernel per step.
     """
+    weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if options.optimiser == "sgd":
         return torch.optim.SGD(
-            network.parameters(),
+            weights,
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
             momentum=MOMENTUM,
@@ -319,7 +320,7 @@ def _optimiser(network: nn.Module, options: Train) -> torch.optim.Optimizer:
             fused=True,
         )
     kind = torch.optim.AdamW if options.weight_decay else torch.optim.Adam
-    return kind(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    return kind(weights, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
 
 
 def _distributed(network: nn.Module, device: torch.device) -> nn.Module:

@@ -18,6 +18,7 @@ from nightmill.train import ranks
 from nightmill.train.checkpoint import Checkpoint, Identity
 from nightmill.train.job import Prepared, Trained, gold_facts
 from nightmill.train.loop import Feed, Loop, Setup
+from nightmill.train.start import add_updates, freeze, merge_updates, model_at, take_over
 
 CALIBRATION_VALUES = 20_000_000
 """Most validation values that are kept for the interval; above that evenly spaced samples stand for all."""
@@ -38,6 +39,8 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     assert setup is not None
     loop = Loop(setup)
     state = loop.run()
+    if job.start is not None and job.use_case.train.lora is not None:
+        merge_updates(setup.network)
     truth, value, lower, upper = _predictions(setup, job.use_case.score.interval)
     interval = calibrate(truth, lower, upper, job.use_case.score.interval)
     lo, hi = interval.round(lower, upper)
@@ -64,6 +67,11 @@ def _set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[s
     job, options = prepared.job, prepared.job.use_case.train
     torch.manual_seed(job.seed)
     network = build(job.use_case.model, prepared.shape, prepared.fitted)
+    if job.start is not None:
+        take_over(network, model_at(job.start, job.storage_options), prepared.entities)
+        freeze(network, options.freeze, job.use_case.name)
+        if options.lora is not None:
+            add_updates(network, options.lora, job.use_case.name)
     training, samples = _feed(prepared, prepared.parts.train, device)
     validation, _ = _feed(prepared, prepared.parts.validation, device)
     known = {name: code for code, name in enumerate(prepared.entities, start=1)}

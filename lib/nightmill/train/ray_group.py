@@ -260,8 +260,9 @@ def _outcome(result: Results) -> Trained | NightmillError:
 
 def _absolute(job: TrainJob) -> TrainJob:
     """Workers run in other folders than this process."""
-    places = {name: getattr(job, name) for name in ("gold", "checkpoint", "result")}
-    return replace(job, **{name: p if "://" in p else os.path.abspath(p) for name, p in places.items()})
+    places = {name: getattr(job, name) for name in ("gold", "checkpoint", "result", "start")}
+    absolute = {name: p if "://" in p else os.path.abspath(p) for name, p in places.items() if p is not None}
+    return replace(job, **absolute)
 
 
 def _name(prepared: Prepared) -> Progress:

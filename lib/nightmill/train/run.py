@@ -64,7 +64,7 @@ def train(
                 context = step(lake, run_id, "train", item.use_case.name, environment.lease.expires)
                 held[place] = (context, context.__enter__())
                 held[place][1].begin()
-                jobs[place] = job(lake, held[place][1], item, run_id, environment)
+                jobs[place] = job(lake, held[place][1], item, run_id, environment, registry)
             except NightmillError as error:
                 results[place] = error
                 _end(held.pop(place, None), error)
@@ -86,8 +86,18 @@ def train(
     return [results[place] for place in range(len(wanted))]
 
 
-def job(lake: Lake, current: Step, item: Wanted, run_id: str, environment: Environment) -> TrainJob:
-    """The training job of a use case on the newest gold; raises DataRefused where there is none."""
+def job(
+    lake: Lake,
+    current: Step,
+    item: Wanted,
+    run_id: str,
+    environment: Environment,
+    registry: Registry | None = None,
+) -> TrainJob:
+    """The training job of a use case on the newest gold; raises DataRefused where there is none.
+
+    Without a registry it begins with new weights, whatever the use case says.
+    """
     gold = lake.table("gold", item.use_case.name)
     version = current.read(gold)
     time = item.series.contract.time
@@ -105,6 +115,7 @@ def job(lake: Lake, current: Step, item: Wanted, run_id: str, environment: Envir
         checkpoint="",
         result=f"{work}/result-{run_id}",
         storage_options=lake.storage_options,
+        start=_start(item.use_case, registry),
         since=_since(item.use_case, gold.delta(version).get_add_actions(flatten=True)),
         memory=environment.handoff.memory,
         cache=Cache.at(environment.handoff.cache, environment.handoff.size),
@@ -122,6 +133,12 @@ def _trained(
     workers = max(o.workers for o in options)
     fewest = max(o.workers if o.min_workers is None else o.min_workers for o in options)
     return train_all(jobs, workers, environment, progress, fewest)
+
+
+def _start(use_case: UseCase, registry: Registry | None) -> str | None:
+    """Where the weights are that the training begins with; the first model of a use case has none."""
+    champion = registry.champion(use_case.name) if registry is not None and use_case.train.start else None
+    return None if registry is None or champion is None else registry.place(use_case.name, champion)
 
 
 def _since(use_case: UseCase, actions: object) -> int | None:
