@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from nightmill.config.values import Fraction, Options
 
@@ -43,6 +43,86 @@ class Lstm(Options):
     """Share of units dropped between layers and before the head in training."""
 
 
+class Gru(Options):
+    """Recurrent regressor or forecaster with fewer weights than lstm."""
+
+    family: Literal["gru"]
+    window: PositiveInt = 50
+    """Steps of history that the model sees; shorter histories are padded with their first row."""
+    hidden: PositiveInt = 48
+    """Width of each layer."""
+    layers: PositiveInt = 2
+    """GRU layers."""
+    dropout: Fraction = 0.2
+    """Share of units dropped between layers and before the head in training."""
+
+
+class Cnn1d(Options):
+    """Convolutions over time and pooling over the window: for patterns that may stand anywhere in it."""
+
+    family: Literal["cnn1d"]
+    window: PositiveInt = 64
+    """Steps of history that the model sees."""
+    hidden: PositiveInt = 64
+    """Channels of each layer."""
+    layers: PositiveInt = 3
+    """Convolutions."""
+    kernel: PositiveInt = 7
+    """Steps that a convolution sees."""
+    dropout: Fraction = 0.1
+    """Share of values dropped after each layer in training."""
+
+
+class Tcn(Options):
+    """Causal convolutions whose reach doubles from block to block: (kernel - 1) * 2 * (2^blocks - 1) + 1 steps."""
+
+    family: Literal["tcn"]
+    window: PositiveInt = 96
+    """Steps of history that the model sees."""
+    hidden: PositiveInt = 48
+    """Channels."""
+    blocks: PositiveInt = 4
+    """Residual blocks of two convolutions."""
+    kernel: PositiveInt = 3
+    """Steps that a convolution sees."""
+    dropout: Fraction = 0.1
+    """Share of values dropped within a block in training."""
+
+
+class Nlinear(Options):
+    """Linear forecaster over the window less its last value."""
+
+    family: Literal["nlinear"]
+    window: PositiveInt = 168
+    """Steps of history that the model sees."""
+
+
+class Patchtst(Options):
+    """Transformer over patches of the window."""
+
+    family: Literal["patchtst"]
+    window: PositiveInt = 336
+    """Steps of history that the model sees."""
+    patch: PositiveInt = 16
+    """Steps of a patch."""
+    stride: PositiveInt = 8
+    """Steps from one patch to the next."""
+    hidden: PositiveInt = 64
+    """Width of a token."""
+    heads: PositiveInt = 4
+    """Attention heads; they divide hidden."""
+    layers: PositiveInt = 2
+    """Encoder layers."""
+    dropout: Fraction = 0.2
+    """Share of values dropped in training."""
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Patchtst:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden ({self.hidden}) must be a multiple of heads ({self.heads})")
+        return self
+
+
 class Mlp(Options):
     """Regressor over the mean, the slope and the latest mean of each feature in the window."""
 
@@ -59,4 +139,4 @@ class Mlp(Options):
     """Share of units dropped in training."""
 
 
-Model = Annotated[Stid | Lstm | Mlp, Field(discriminator="family")]
+Model = Annotated[Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp, Field(discriminator="family")]

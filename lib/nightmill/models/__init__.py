@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 FAMILIES = {
     "stid": ("nightmill.models.stid", "Stid"),
     "lstm": ("nightmill.models.lstm", "Lstm"),
+    "gru": ("nightmill.models.gru", "Gru"),
+    "cnn1d": ("nightmill.models.cnn1d", "Cnn1d"),
+    "tcn": ("nightmill.models.tcn", "Tcn"),
+    "nlinear": ("nightmill.models.nlinear", "Nlinear"),
+    "patchtst": ("nightmill.models.patchtst", "Patchtst"),
     "mlp": ("nightmill.models.mlp", "Mlp"),
 }
 """Name in `model.family` -> module and class; imported when built, because torch takes seconds to import."""

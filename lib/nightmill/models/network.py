@@ -61,6 +61,10 @@ class Network(nn.Module):
         within = self.shape.within
         return within(self.head.value(parameters)), within(lower), within(upper)
 
+    def first_guess(self, x: Tensor) -> Tensor:
+        """[b, 1] the last known value where the target's own past is seen, else its training mean."""
+        return self.last_known(x).unsqueeze(1) if self.shape.past else self.average(x)
+
     def average(self, x: Tensor) -> Tensor:
         """[b, 1] the training mean of the target, as first guess."""
         return self.target_mean.expand(len(x)).unsqueeze(1)

@@ -45,7 +45,7 @@ class Stid(Network):
         self.head = self.headed(options.hidden, zero=True)
 
     def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        base = self.last_known(x).unsqueeze(1) if self.shape.past else self.average(x)
+        base = self.first_guess(x)
         seen = [self.normalised(x)[:, :, self.series].flatten(1)]
         identity = [self.entity(entity)]
         if self.clock is not None:

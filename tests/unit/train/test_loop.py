@@ -365,7 +365,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_its_parameter(tmp_path):
     made = setup(checkpoint=place)
     shape = made.network.shape
     wider = build(Lstm(family="lstm", window=LOOKBACK, hidden=9, layers=1, dropout=0), shape)
-    with pytest.raises(ConfigError, match=r"another model: lstm.weight_ih_l0 is \[32, 2\] instead of \[36, 2\]"):
+    with pytest.raises(ConfigError, match=r"another model: layers.weight_ih_l0 is \[32, 2\] instead of \[36, 2\]"):
         Loop(replace(made, network=wider)).run()
 
 

@@ -1,0 +1,122 @@
+"""What every family promises, whatever is inside it."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from nightmill.config.models import Model
+from nightmill.models import FAMILIES, build
+from nightmill.models.shape import Fitted, Shape
+
+SMALL = {"hidden": 8, "dropout": 0.0}
+OPTIONS = {
+    "stid": {"blocks": 1, "embedding": 4, "slots": 24, **SMALL},
+    "lstm": {"layers": 1, **SMALL},
+    "gru": {"layers": 1, **SMALL},
+    "cnn1d": {"layers": 2, "kernel": 3, **SMALL},
+    "tcn": {"blocks": 2, **SMALL},
+    "nlinear": {},
+    "patchtst": {"patch": 5, "stride": 3, "heads": 2, "layers": 1, **SMALL},
+    "mlp": {"recent": 3, **SMALL},
+}
+FORECASTERS = sorted(set(FAMILIES) - {"mlp"})
+REGRESSORS = sorted(set(FAMILIES) - {"stid", "nlinear"})
+LOOKBACK, STEPS = 12, 3
+FITTED = Fitted(np.array([50, 9], np.float32), np.array([10, 2], np.float32), 50.0, 10.0)
+
+
+def model(family, **shape):
+    torch.manual_seed(0)
+    shape = {"lookback": LOOKBACK, "horizon": STEPS, "pad": False, "entities": 4, "past": "speed", "every": 60} | shape
+    options = TypeAdapter(Model).validate_python({"family": family, "window": shape["lookback"], **OPTIONS[family]})
+    return build(options, Shape(("speed", "rain"), **shape), FITTED).eval()
+
+
+def windows(count=16, lookback=LOOKBACK, seed=0):
+    torch.manual_seed(seed)
+    return torch.randn(count, lookback, 2) * torch.tensor([10.0, 2.0]) + torch.tensor([50.0, 9.0])
+
+
+def values(made, x):
+    return made.head.value(made(x, torch.zeros(len(x), dtype=torch.int64)))
+
+
+def test_every_family_has_options_and_a_place_here():
+    members = get_args(get_args(Model)[0])
+    assert (
+        {get_args(member.model_fields["family"].annotation)[0] for member in members} == set(FAMILIES) == set(OPTIONS)
+    )
+
+
+@pytest.mark.parametrize("family", FORECASTERS)
+def test_an_untrained_forecaster_repeats_the_last_known_value(family):
+    x = windows()
+    x[3, -2:, 0] = float("nan")
+    last = x[:, -1, 0].clone()
+    last[3] = x[3, -3, 0]
+    assert torch.allclose(values(model(family), x), last.unsqueeze(1).expand(-1, STEPS))
+
+
+@pytest.mark.parametrize("family", FORECASTERS)
+@pytest.mark.parametrize("lookback", [1, 2, 12, 17])
+def test_a_forecaster_takes_any_window_and_any_missing_value(family, lookback):
+    made, x = model(family, lookback=lookback), windows(lookback=lookback)
+    torch.nn.init.normal_(made.head.linear.weight)
+    x[torch.rand_like(x) < 0.3] = float("nan")
+    x[0] = float("nan")
+    found = values(made, x)
+    assert found.shape == (16, STEPS) and found.isfinite().all()
+
+
+@pytest.mark.parametrize("family", REGRESSORS)
+def test_a_regressor_gives_one_value_round_the_mean(family):
+    found = values(model(family, horizon=0, past=None, pad=True), windows())
+    assert found.shape == (16, 1) and (found - 50).abs().max() < 60
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_sample_does_not_know_the_others_of_its_batch(family):
+    made, x = model(family) if family != "mlp" else model(family, horizon=0, past=None), windows()
+    torch.nn.init.normal_(made.head.linear.weight)
+    assert torch.allclose(values(made, x)[5:7], values(made, x[5:7]), atol=1e-3)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_weight_learns(family):
+    made, x = model(family) if family != "mlp" else model(family, horizon=0, past=None), windows(64)
+    made.train()
+    y = x.mean(dim=1)[:, :1] + torch.arange(made.shape.steps)
+    optimiser = torch.optim.Adam(made.parameters(), lr=0.01)
+    before = {name: p.clone() for name, p in made.named_parameters()}
+    losses = []
+    for _ in range(60):
+        loss = (values(made, x) - y).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    assert [name for name, p in made.named_parameters() if torch.equal(p, before[name])] == []
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_carries_every_head(family):
+    shape = {} if family != "mlp" else {"horizon": 0, "past": None}
+    for head, more in (("quantiles", {"levels": (0.1, 0.5, 0.9)}), ("negative_binomial", {}), ("probability", {})):
+        made = model(family, head=head, **more, **shape)
+        assert values(made, windows()).shape == (16, made.shape.steps)
+
+
+def test_a_convolution_finds_its_pattern_wherever_it_stands():
+    made = model("cnn1d", lookback=40, horizon=0, past=None)
+    x = torch.zeros(2, 40, 2) + torch.tensor([50.0, 9.0])
+    x[0, 10:14, 0], x[1, 25:29, 0] = 90.0, 90.0
+    assert torch.allclose(*values(made, x), atol=1e-4)
+
+
+def test_heads_divide_the_width():
+    with pytest.raises(ValidationError, match=r"hidden \(10\) must be a multiple of heads \(4\)"):
+        TypeAdapter(Model).validate_python({"family": "patchtst", "hidden": 10})
