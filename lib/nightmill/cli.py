@@ -347,8 +347,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; entry points pass it to sys.exit."""
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     on_a_leash()
+    _received.clear()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _stop)  # schedulers stop so: the lease is given back, the end is told
+        for number in (signal.SIGTERM, signal.SIGINT):  # schedulers and terminals stop so: leases are given back
+            signal.signal(number, _stop)
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.Exit as ended:
@@ -411,12 +413,15 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
     logs.speak(debug)
     try:
         outcome = command()
+        if outcome.failures:
+            _end_stopped()
     except typer.Exit:
         raise
     except (KeyboardInterrupt, SystemExit) as stopped:  # while Ray starts, a signal's handler is Ray's, which exits
-        logs.stopped()
-        raise typer.Exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT)) from None
+        _received.append(stopped.args[0] if stopped.args else signal.SIGINT)
+        _end_stopped()
     except Exception as error:
+        _end_stopped()
         typed = commands.typed_error(error, "")
         if debug:
             logs.trace(error)
@@ -439,8 +444,20 @@ def _run(command: Callable[[], Outcome], as_json: bool, debug: bool) -> None:
         raise typer.Exit(outcome.exit_code)
 
 
+_received: list[int] = []
+"""Signals that asked this process to stop. What they raise may be lost in a callback, or meet another error first."""
+
+
 def _stop(number: int, _: Any) -> None:
+    _received.append(number)
     raise KeyboardInterrupt(number)
+
+
+def _end_stopped() -> None:
+    """Ends the command as a stopped one where a signal asked for it."""
+    if _received:
+        logs.stopped()
+        raise typer.Exit(128 + _received[0]) from None
 
 
 def _complain(error: NightmillError, subject: str = "") -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
@@ -135,6 +136,25 @@ def test_a_killed_driver_leaves_a_checkpoint_from_which_the_next_call_goes_on(tm
     assert found.resumed_from is not None and found.resumed_from >= 7
     assert [line["epoch"] for line in found.history] == list(range(1, 41))
     assert (Path(job.result) / WEIGHTS).is_file()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_but_time(tmp_path):
+    uri, killed = write_gold(tmp_path / "gold"), []
+
+    def told(line):
+        if line["epoch"] == 20 and not killed:
+            mine = psutil.Process().children(recursive=True)
+            killed.append(next(child for child in mine if "RayTrainWorker" in " ".join(child.cmdline())))
+            killed[0].kill()
+
+    options = {"epochs": 60, "checkpoint_steps": 2}
+    (whole,) = train_all([make_job(uri, tmp_path / "whole", **options)], 2, Environment())
+    (found,) = train_all([make_job(uri, tmp_path / "killed", **options)], 2, Environment(), told)
+    assert isinstance(whole, Trained) and isinstance(found, Trained)
+    assert killed and found.resumed_from is not None and found.workers == 2
+    ours, theirs = (dict(t.bundle.network.named_parameters()) for t in (whole, found))
+    assert all(ours[name].equal(theirs[name]) for name in ours), "digit by digit"
 
 
 def _wait_until_gone(session: int) -> None:
