@@ -1,5 +1,6 @@
 """Real Ray Train worker groups on a tiny table."""
 
+import json
 import logging
 import os
 import signal
@@ -155,6 +156,49 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path):
     assert killed and found.resumed_from is not None and found.workers == 2
     ours, theirs = (dict(t.bundle.network.named_parameters()) for t in (whole, found))
     assert all(ours[name].equal(theirs[name]) for name in ours), "digit by digit"
+
+
+@pytest.mark.slow
+def test_a_group_goes_on_with_fewer_workers_and_grows_back(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    uri, worlds = write_gold(tmp_path / "gold"), []
+    job = make_job(uri, tmp_path / "elastic", epochs=700, checkpoint_steps=3)
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = [cluster.add_node(num_cpus=1)]
+    environment = Environment.model_validate({"ray": {"address": cluster.address, "resize": "2s"}})
+    record = Path(job.checkpoint)
+
+    def told(line):
+        """Takes the second machine away once training runs on both, and gives it back once it runs on one."""
+        world = json.loads(_header(record))["world"]
+        if not worlds or worlds[-1] != world:
+            worlds.append(world)
+        if worlds == [2] and line["epoch"] > 5 and nodes:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+        if worlds == [2, 1] and not nodes:
+            nodes.append(cluster.add_node(num_cpus=1))
+
+    try:
+        (found,) = train_all([job], 2, environment, told, fewest=1)
+    finally:
+        cluster.shutdown()
+    assert isinstance(found, Trained), found
+    assert worlds == [2, 1, 2] and found.workers == 2
+    assert [line["epoch"] for line in found.history] == list(range(1, 701))
+    (alone,) = train_all([make_job(uri, tmp_path / "alone", epochs=700)], 0, Environment())
+    assert isinstance(alone, Trained)
+    ours, theirs = ([line["loss"] for line in t.history] for t in (alone, found))
+    assert np.allclose(ours[:50], theirs[:50], rtol=1e-3), "every epoch is made of the same samples"
+
+
+def _header(checkpoint: Path) -> str:
+    """The facts in a checkpoint."""
+    content = checkpoint.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    return str(json.loads(content[8 : 8 + size])["__metadata__"]["nightmill"])
 
 
 def _wait_until_gone(session: int) -> None:
