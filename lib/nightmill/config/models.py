@@ -29,32 +29,27 @@ class Stid(Options):
     """Share of hidden units dropped in training."""
 
 
-class Lstm(Options):
+class _Recurrent(Options):
+    window: PositiveInt = 50
+    """Steps of history that the model sees; shorter histories are padded with their first row."""
+    hidden: PositiveInt = 48
+    """Width of each layer."""
+    layers: PositiveInt = 2
+    """Recurrent layers."""
+    dropout: Fraction = 0.2
+    """Share of units dropped between layers and before the head in training."""
+
+
+class Lstm(_Recurrent):
     """Recurrent regressor: LSTM layers, attention pooling over the window, linear head."""
 
     family: Literal["lstm"]
-    window: PositiveInt = 50
-    """Steps of history that the model sees; shorter histories are padded with their first row."""
-    hidden: PositiveInt = 48
-    """Width of each layer."""
-    layers: PositiveInt = 2
-    """LSTM layers."""
-    dropout: Fraction = 0.2
-    """Share of units dropped between layers and before the head in training."""
 
 
-class Gru(Options):
+class Gru(_Recurrent):
     """Recurrent regressor or forecaster with fewer weights than lstm."""
 
     family: Literal["gru"]
-    window: PositiveInt = 50
-    """Steps of history that the model sees; shorter histories are padded with their first row."""
-    hidden: PositiveInt = 48
-    """Width of each layer."""
-    layers: PositiveInt = 2
-    """GRU layers."""
-    dropout: Fraction = 0.2
-    """Share of units dropped between layers and before the head in training."""
 
 
 class Cnn1d(Options):

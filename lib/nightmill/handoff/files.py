@@ -70,7 +70,7 @@ class Storage:
         elif not encoded:
             return file
         with self.refusing(path):
-            return pq.ParquetFile(self._source(path), metadata=meta, read_dictionary=encoded, **options)
+            return pq.ParquetFile(source, metadata=meta, read_dictionary=encoded, **options)
 
     def _source(self, path: str) -> pa.NativeFile:
         if self._folder is not None:

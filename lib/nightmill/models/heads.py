@@ -44,8 +44,8 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def value(self, parameters: Tensor) -> Tensor:
-        """[b, steps] the prediction in the target's unit."""
-        raise NotImplementedError
+        """[b, steps] the prediction in the target's unit: the first parameter, unless a head says otherwise."""
+        return parameters[..., 0]
 
     def ends(self, parameters: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """(lo, hi), each [b, steps]: where the head itself expects `share` of the truths; a point expects nothing."""
@@ -58,9 +58,6 @@ class Point(Head):
 
     def link(self, z: Tensor, base: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         return base.unsqueeze(2) + z * std
-
-    def value(self, parameters: Tensor) -> Tensor:
-        return parameters[..., 0]
 
 
 class Quantiles(Head):
@@ -95,10 +92,7 @@ class Poisson(Head):
     """The rate of a Poisson distribution, by a log link from the training mean (Nelder & Wedderburn 1972)."""
 
     def link(self, z: Tensor, base: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        return mean.clamp(min=SMALL) * torch.exp(z.clamp(max=20.0))
-
-    def value(self, parameters: Tensor) -> Tensor:
-        return parameters[..., 0]
+        return _rate(z, mean)
 
     def ends(self, parameters: Tensor, share: float) -> tuple[Tensor, Tensor]:
         return _ends(stats.poisson(parameters[..., 0].detach().double().cpu().numpy()), share, parameters)
@@ -115,11 +109,7 @@ class NegativeBinomial(Head):
         return 2
 
     def link(self, z: Tensor, base: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        rate = mean.clamp(min=SMALL) * torch.exp(z[..., 0].clamp(max=20.0))
-        return torch.stack([rate, functional.softplus(z[..., 1]) + SMALL], dim=2)
-
-    def value(self, parameters: Tensor) -> Tensor:
-        return parameters[..., 0]
+        return torch.stack([_rate(z[..., 0], mean), functional.softplus(z[..., 1]) + SMALL], dim=2)
 
     def ends(self, parameters: Tensor, share: float) -> tuple[Tensor, Tensor]:
         mean, dispersion = parameters.detach().double().cpu().numpy().transpose(2, 0, 1)
@@ -159,6 +149,10 @@ HEADS: dict[str, type[Head]] = {
     "classes": Classes,
 }
 """By the name in `Shape.head`."""
+
+
+def _rate(z: Tensor, mean: Tensor) -> Tensor:
+    return mean.clamp(min=SMALL) * torch.exp(z.clamp(max=20.0))
 
 
 def _ends(law: Any, share: float, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,11 @@ class Network(nn.Module):
         within = self.shape.within
         return within(self.head.value(parameters)), within(lower), within(upper)
 
+    def apart(self, x: Tensor, guess: Tensor) -> Tensor:
+        """[b, lookback] the target's own past less `guess` [b, 1], in standard deviations; 0 where it is missing."""
+        z = (self._past(x) - guess) / self.target_std
+        return torch.where(z.isnan(), 0.0, z)
+
     def first_guess(self, x: Tensor) -> Tensor:
         """[b, 1] the last known value where the target's own past is seen, else its training mean."""
         return self.last_known(x).unsqueeze(1) if self.shape.past else self.average(x)
@@ -77,12 +82,16 @@ class Network(nn.Module):
 
     def last_known(self, x: Tensor) -> Tensor:
         """[b] the newest known value of the target's own past, the target's mean where the window holds none."""
-        past = x[:, :, self.shape.features.index(self.shape.past or "")]
+        past = self._past(x)
         position = torch.arange(1, past.shape[1] + 1, device=x.device)
         newest = (~past.isnan() * position).argmax(dim=1, keepdim=True)
         return torch.nan_to_num(past.gather(1, newest).squeeze(1), nan=0.0) + torch.where(
             past.isnan().all(dim=1), self.target_mean, 0.0
         )
+
+    def _past(self, x: Tensor) -> Tensor:
+        """[b, lookback] the target's own past."""
+        return x[:, :, self.shape.features.index(self.shape.past or "")]
 
     def scales(self, fitted: Fitted) -> Fitted:
         """What was fitted, with this network's scales in place of its own: weights mean the same only with them."""

@@ -19,12 +19,10 @@ class Nlinear(Network):
 
     def __init__(self, options: Options, shape: Shape, fitted: Fitted | None = None) -> None:
         super().__init__(shape, fitted)
-        self.own = shape.features.index(shape.past or "")
-        self.others = [i for i in range(len(shape.features)) if i != self.own]
+        self.others = [i for i, name in enumerate(shape.features) if name != shape.past]
         self.head = self.headed(shape.lookback + len(self.others), zero=True)
 
     def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         last = self.first_guess(x)
-        apart = (x[:, :, self.own] - last) / self.target_std
         latest = self.normalised(x[:, -1:])[:, 0, self.others]
-        return torch.cat([torch.where(apart.isnan(), 0.0, apart), latest], dim=1), last
+        return torch.cat([self.apart(x, last), latest], dim=1), last

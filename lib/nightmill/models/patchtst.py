@@ -44,8 +44,7 @@ class Patchtst(Network):
         guess, z = self.first_guess(x), self.normalised(x)
         if self.shape.past:
             own = self.shape.features.index(self.shape.past)
-            apart = (x[:, :, own] - guess) / self.target_std
-            z = torch.cat([z[:, :, :own], torch.where(apart.isnan(), 0.0, apart).unsqueeze(2), z[:, :, own + 1 :]], 2)
+            z = torch.cat([z[:, :, :own], self.apart(x, guess).unsqueeze(2), z[:, :, own + 1 :]], dim=2)
         # the oldest patch is filled up with the oldest row
         z = torch.cat([z[:, :1].expand(-1, self.short, -1), z], dim=1)
         patches = z.unfold(1, self.length, self.stride).flatten(2)

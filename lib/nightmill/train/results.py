@@ -6,10 +6,10 @@ import json
 
 from nightmill.errors import NightmillError, WorkFailed
 from nightmill.lake.files import Folder
-from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
 from nightmill.train import failure
 from nightmill.train.checkpoint import fingerprint
 from nightmill.train.job import Trained, TrainJob, describe
+from nightmill.train.start import model_at
 
 DONE, FAILED, PROGRESS, ATTEMPTS = "trained.json", "failed.json", "progress.jsonl", "attempts.json"
 MOST_ATTEMPTS = 2
@@ -83,5 +83,5 @@ class Results:
             return True
         if failed is not None:
             return failure.from_json(json.loads(failed))
-        files = {name: self.folder.get(name) or b"" for name in (WEIGHTS, DESCRIPTION)}
-        return Trained(bundle=Bundle.from_files(files, self.job.result), **json.loads(done or b"{}"))
+        bundle = model_at(self.job.result, self.job.storage_options)
+        return Trained(bundle=bundle, **json.loads(done or b"{}"))
