@@ -56,6 +56,7 @@ Corrections = Annotated[
 Refused = Annotated[Path | None, typer.Option("--refused", help="Write the refused records into this csv file.")]
 Entity = Annotated[str, typer.Option("--entity", help="A sensor, machine or cell, as predictions name it.")]
 Version = Annotated[int | None, typer.Option("--version", help="A registered version; the champion without it.")]
+Trials = Annotated[int | None, typer.Option("--trials", min=1, help="How many; search.trials without it.")]
 Results = Annotated[Path | None, typer.Option("--results", help="Folder that receives the table as Markdown.")]
 
 
@@ -139,6 +140,13 @@ _command(
     "Gold -> candidate models, all targets in one Ray worker group; an interrupted training continues.",
     lambda w, t: commands.train(w, t, _progress),
     by_day=False,
+)
+_command(
+    "search",
+    "Options of search: tried in one Ray worker group and judged on validation; prints the best, registers nothing.",
+    lambda w, t, trials: commands.search(w, t, trials, _progress),
+    by_day=False,
+    more={"trials": (Trials, None)},
 )
 _command(
     "reproduce",
@@ -466,9 +474,11 @@ def _complain(error: NightmillError, subject: str = "") -> None:
 
 
 def _progress(line: dict[str, Any]) -> None:
+    which = f"trial {line['trial']}" if "trial" in line else f"seed {line['seed']}"
     logging.getLogger("nightmill").info(
-        "train %s, seed %s: epoch %d of at most %d, loss %.4f, validation %.4f, %.1f s, %s samples/s",
-        *(line[name] for name in ("use_case", "seed", "epoch", "of", "loss", "validation_loss", "seconds")),
+        "%s %s, %s: epoch %d of at most %d, loss %.4f, validation %.4f, %.1f s, %s samples/s",
+        *("search" if "trial" in line else "train", line["use_case"], which),
+        *(line[name] for name in ("epoch", "of", "loss", "validation_loss", "seconds")),
         f"{line['samples_per_second']:,.0f}",
     )
 

@@ -252,13 +252,38 @@ def train(work: Work, targets: list[str], progress: Callable[[Any], None]) -> Ou
     use_cases = work.use_cases(targets)
     from nightmill.train.run import train as stage
 
+    return _in_group(work, stage, use_cases, progress)
+
+
+def search(work: Work, targets: list[str], trials: int | None, progress: Callable[[Any], None]) -> Outcome:
+    """Options of use cases tried on validation, all trials in one worker group. Registers nothing.
+
+    With `all` those that say what to search.
+    """
+    use_cases, everything = work.use_cases(targets), list(targets) == ["all"]
+    use_cases = [use_case for use_case in use_cases if use_case.search is not None or not everything]
+    for place, use_case in enumerate(use_cases):
+        if use_case.search is None:
+            fix = "add search: {space: {train.learning_rate: {low: 0.0005, high: 0.01, log: true}}} to its file"
+            raise ConfigError(f"{use_case.name} says nothing of what to search", where=use_case.name, fix=fix)
+        if trials is not None:
+            more = use_case.search.model_copy(update={"trials": trials})
+            use_cases[place] = use_case.model_copy(update={"search": more})
+    from nightmill.train.run import search as stage
+
+    return _in_group(work, stage, use_cases, progress)
+
+
+def _in_group(
+    work: Work, stage: Callable[..., list[Any]], use_cases: list[UseCase], progress: Callable[[Any], None]
+) -> Outcome:
     run_id = work.run_id  # from here on lines name it
-    log.info("train %s", ", ".join(use_case.name for use_case in use_cases))
+    log.info("%s %s", work.command, ", ".join(use_case.name for use_case in use_cases))
     wanted = [_wanted(work, use_case, None) for use_case in use_cases]
     found = stage(work.lake, run_id, wanted, work.configuration.environment, work.registry, progress)
     outcome = Outcome()
     for use_case, item in zip(use_cases, found, strict=True):
-        (outcome.failures if isinstance(item, NightmillError) else outcome.results)[use_case.name] = item  # type: ignore[assignment]
+        (outcome.failures if isinstance(item, NightmillError) else outcome.results)[use_case.name] = item
     return outcome
 
 

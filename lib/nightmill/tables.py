@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -246,7 +248,31 @@ def _reproduced(item: Any, console: Console) -> None:
         say(f"    {name}")
 
 
+def _searched(item: Any, console: Console) -> None:
+    say = partial(console.print, soft_wrap=True, highlight=False)
+    ranked = item.ranked
+    states = Counter(trial.state for trial in item.trials)
+    say(f"{item.use_case}: {len(item.trials)} trials on gold version {item.gold_version}", style="bold")
+    say("  " + ", ".join(f"{number} {state}" for state, number in states.items()))
+    table = headed("trial", "validation loss", "epochs", "seconds", "options")
+    for trial in ranked[:10]:
+        options = ", ".join(f"{name}={value}" for name, value in trial.options.items()) or "as they stand"
+        cells = trial.number, trial.loss, len(trial.losses), round(trial.seconds, 1), options
+        table.add_row(*[_cell(cell) for cell in cells])
+    console.print(table)
+    if not ranked[0].options:
+        say("no other options are better than those that stand")
+        return
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in ranked[0].options.items():
+        section, _, option = name.partition(".")
+        sections.setdefault(section, {})[option] = value
+    say("the best, for the use case's file:")
+    say(yaml.safe_dump(sections, sort_keys=False).rstrip())
+
+
 _WHOLE = {
+    "Searched": _searched,
     "Reproduced": _reproduced,
     "Backtest": _backtest,
     "Described": _described,

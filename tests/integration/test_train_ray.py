@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -17,10 +18,12 @@ import pytest
 from deltalake import write_deltalake
 
 from nightmill.config import Environment, UseCase
+from nightmill.config.search import Search
 from nightmill.errors import DataRefused, WorkFailed
 from nightmill.models.bundle import WEIGHTS
-from nightmill.train.job import Trained, TrainJob
-from nightmill.train.ray_group import train_all
+from nightmill.train.job import SearchJob, Trained, TrainJob
+from nightmill.train.ray_group import search_all, train_all
+from nightmill.train.search import Searched
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -137,6 +140,43 @@ def test_a_killed_driver_leaves_a_checkpoint_from_which_the_next_call_goes_on(tm
     assert found.resumed_from is not None and found.resumed_from >= 7
     assert [line["epoch"] for line in found.history] == list(range(1, 41))
     assert (Path(job.result) / WEIGHTS).is_file()
+
+
+def make_search(uri: str, place: Path, trials: int, **train: object) -> SearchJob:
+    job = make_job(uri, place, **train)
+    space = {"train.learning_rate": {"low": 0.001, "high": 0.1, "log": True}, "model.window": [4, 8]}
+    search = Search.model_validate({"space": space, "trials": trials})
+    case = job.use_case.model_copy(update={"search": search})
+    return SearchJob(**vars(replace(job, use_case=case, checkpoint=str(place / "trials"))))
+
+
+def test_a_group_searches_as_one_process_does(tmp_path):
+    uri, lines = write_gold(tmp_path / "gold"), []
+    (group,) = search_all([make_search(uri, tmp_path / "group", 3)], 2, Environment(), lines.append)
+    (alone,) = search_all([make_search(uri, tmp_path / "alone", 3)], 0, Environment())
+    assert isinstance(group, Searched) and isinstance(alone, Searched), group
+    assert [trial.options for trial in group.trials] == [trial.options for trial in alone.trials]
+    for ours, theirs in zip(group.trials, alone.trials):
+        assert np.allclose(ours.losses, theirs.losses, rtol=1e-2)
+    assert {(line["use_case"], line["trial"]) for line in lines} == {("city/good", n) for n in (1, 2, 3)}
+
+
+@pytest.mark.slow
+def test_a_search_that_loses_a_worker_finds_the_same(tmp_path):
+    uri, killed = write_gold(tmp_path / "gold"), []
+
+    def told(line):
+        if (line["trial"], line["epoch"]) == (2, 10) and not killed:
+            mine = psutil.Process().children(recursive=True)
+            killed.append(next(child for child in mine if "RayTrainWorker" in " ".join(child.cmdline())))
+            killed[0].kill()
+
+    options = {"epochs": 40, "checkpoint_steps": 2}
+    (whole,) = search_all([make_search(uri, tmp_path / "whole", 3, **options)], 2, Environment())
+    (found,) = search_all([make_search(uri, tmp_path / "killed", 3, **options)], 2, Environment(), told)
+    assert isinstance(whole, Searched) and isinstance(found, Searched), found
+    assert killed and found.trials[1].attempts == 1, "begun again, at another place"
+    assert [(t.options, t.losses) for t in found.trials] == [(t.options, t.losses) for t in whole.trials]
 
 
 @pytest.mark.slow

@@ -121,7 +121,8 @@ def _nested(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     elif _is_union(annotation):
         members = [member for member in map(_plain, get_args(annotation)) if member is not type(None)]
         for member in members:
-            step = f" ({_tag(member)})" if len(members) > 1 and isinstance(member, type) else ""
+            model = isinstance(member, type) and issubclass(member, BaseModel)
+            step = f" ({_tag(member)})" if len(members) > 1 and model else ""
             yield from ((step + deeper, model) for deeper, model in _nested(member))
 
 

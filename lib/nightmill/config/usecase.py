@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from nightmill.config.features import Feature
 from nightmill.config.models import Model
 from nightmill.config.monitor import Monitor
+from nightmill.config.search import TRAINED, Search
 from nightmill.config.values import Duration, Fraction, Options
 
 
@@ -219,6 +222,8 @@ class UseCase(Options):
     """Family and its options."""
     train: Train = Train()
     """How the model is trained."""
+    search: Search | None = None
+    """Options that `nightmill search` tries."""
     score: Score = Score()
     """How predictions are made."""
     evaluate: Evaluate = Evaluate()
@@ -262,7 +267,36 @@ class UseCase(Options):
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
         if self.model.family in ("stid", "nlinear") and self.task != "forecast":
             raise ValueError(f"model family {self.model.family} forecasts; for task regress choose mlp or lstm")
+        self._searchable()
         return self
+
+    def _searchable(self) -> None:
+        known = [f"model.{name}" for name in type(self.model).model_fields if name != "family"]
+        known += [f"train.{name}" for name in TRAINED]
+        if self.search is None:
+            return
+        for name in self.search.space:
+            if name not in known:
+                near = get_close_matches(name, known, 1, 0.5)
+                fix = f"did you mean '{near[0]}'?" if near else f"choose of: {', '.join(known)}"
+                raise ValueError(f"search.space: '{name}' cannot be searched; {fix}")
+            for value in self.search.ends(name):
+                try:
+                    self.having({name: value})
+                except ValidationError as error:
+                    why = error.errors()[0]["msg"].removeprefix("Value error, ")
+                    raise ValueError(f"search.space: {name} cannot be {value}: {why}") from None
+
+    def having(self, options: Mapping[str, Any]) -> UseCase:
+        """The same with other values of dotted options, as model.hidden, and nothing to search.
+
+        Raises pydantic's ValidationError where they do not fit.
+        """
+        data = self.model_dump(mode="json", by_alias=True) | {"search": None}
+        for name, value in options.items():
+            section, _, option = name.partition(".")
+            data[section][option] = value
+        return UseCase.model_validate(data)
 
     @property
     def series(self) -> Input:

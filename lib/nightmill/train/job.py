@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from nightmill.config.load import digest
+from nightmill.config.search import Search
 from nightmill.config.usecase import UseCase
 from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff import Cache, Index, Parts, Pinned, Plan, Window, build_index, pin, split_samples
@@ -97,6 +98,38 @@ class TrainJob:
 
 
 @dataclass(frozen=True)
+class SearchJob(TrainJob):
+    """Several trainings of one use case, each with other options out of `use_case.search`.
+
+    Its window is the longest of them, and all have the same origins: their losses are of the same values.
+    `checkpoint` is the file of the trials, which a search that was interrupted goes on from, or one of more trials.
+    """
+
+    @property
+    def search(self) -> Search:
+        """What is searched."""
+        assert self.use_case.search is not None
+        return self.use_case.search
+
+    @property
+    def window(self) -> Window:
+        return replace(super().window, lookback=max([self.use_case.model.window, *self.search.ends("model.window")]))
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all options that shape the trials; how many they are does not."""
+        space = self.search.model_dump(mode="json", include={"space", "prune"})
+        text = json.dumps([super().digest, space, self.seed, self.use_case.score.interval])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def trial(self, number: int, options: dict[str, Any]) -> TrainJob:
+        """The training of one trial."""
+        plain = {item.name: getattr(self, item.name) for item in fields(TrainJob)}
+        case = self.use_case.having(options)
+        return TrainJob(**plain | {"use_case": case, "checkpoint": f"{self.checkpoint}.{number}"})
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A job with all that is decided before the first step, in one process: workers only share out its samples."""
 
@@ -108,6 +141,15 @@ class Prepared:
     """The model's vocabulary."""
     shape: Shape
     fitted: Fitted
+
+    def trial(self, job: TrainJob) -> Prepared:
+        """The same for one trial of a search, over the same origins. Raises what `fit` raises."""
+        parts = Parts(*(replace(part, window=job.window) for part in self.parts))
+        shape = replace(self.shape, lookback=job.window.lookback)
+        fitted, smoothing = self.fitted, _smoothing(job)
+        if smoothing != _smoothing(self.job):
+            fitted = fit(self.gold, self.index, parts.train, shape, smoothing)
+        return replace(self, job=job, parts=parts, shape=shape, fitted=fitted)
 
 
 @dataclass(frozen=True)
@@ -146,14 +188,17 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         what = f"train.weight: '{case.train.weight}' is none of the features"
         raise ConfigError(what, where=case.name, fix=f"choose one of: {', '.join(job.features)}")
     shape = _shape(job, len(entities))
-    smoothing = getattr(case.model, "profile_smoothing", None)
-    fitted = fit(gold, index, parts.train, shape, smoothing)
+    fitted = fit(gold, index, parts.train, shape, _smoothing(job))
     if job.start is not None:
         champion = model_at(job.start, job.storage_options)
         refuse_other(champion, shape, case.model, case.name)
         fitted = champion.network.scales(fitted)
     refuse_infinite(gold, index, parts.validation, job.features)
     return Prepared(job, gold, index, parts, entities, shape, fitted)
+
+
+def _smoothing(job: TrainJob) -> int | None:
+    return getattr(job.use_case.model, "profile_smoothing", None)
 
 
 def _shape(job: TrainJob, entities: int) -> Shape:

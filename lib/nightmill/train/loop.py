@@ -63,6 +63,8 @@ class Setup:
     checkpoint: Checkpoint | None = None
     on_epoch: Callable[[dict[str, float]], None] = lambda _: None
     """Called on rank 0 with the epoch's line of the history."""
+    give_up: Callable[[list[dict[str, float]]], bool] = lambda _: False
+    """Called on rank 0 with the history after each epoch; whether the training ends here."""
 
 
 class Loop:
@@ -200,9 +202,10 @@ class Loop:
         if loss < state.best_loss:
             state.best_loss, state.best_epoch = loss, state.epoch
         waited = state.epoch - state.best_epoch
-        state.stopped = bool(ranks.from_first(self.options.patience is not None and waited >= self.options.patience))
-        state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
         state.history.append(line)
+        enough = self.options.patience is not None and waited >= self.options.patience
+        state.stopped = ranks.asked_of_first(lambda: self.setup.give_up(state.history) or enough)
+        state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
         self._save(seconds)
         state.seconds += seconds
         if ranks.rank() == 0:
@@ -249,35 +252,27 @@ class Loop:
         return self.options.epochs * self.setup.training.steps
 
     def _save(self, seconds: float) -> None:
-        if self.setup.checkpoint is None:
+        if (checkpoint := self.setup.checkpoint) is None:
             return
-        error: Exception | None = None
-        if ranks.rank() == 0:
+
+        def save() -> None:
             groups = {"best": self.best}
             if self.options.ema:
                 groups["average"] = dict(self.judged.named_parameters())
             state = replace(self.state, seconds=self.state.seconds + seconds)
-            try:
-                self.setup.checkpoint.save(state, pack(self.network, self.optimiser, groups), ranks.world())
-            except Exception as raised:
-                error = raised
-        ranks.agree(error)
+            checkpoint.save(state, pack(self.network, self.optimiser, groups), ranks.world())
+
+        ranks.asked_of_first(save)
 
     def _resume(self) -> None:
-        """Takes up an earlier attempt. Rank 0 reads: the others may not reach the file, and all must agree."""
-        error: Exception | None = None
-        found: Any = None
-        if self.setup.checkpoint is not None and ranks.rank() == 0:
-            try:
-                found = self.setup.checkpoint.load()
-            except Exception as raised:
-                error = raised
-        ranks.agree(error)
-        found = ranks.from_first(found)
+        """Takes up an earlier attempt."""
+        if (checkpoint := self.setup.checkpoint) is None:
+            return
+        found = ranks.asked_of_first(checkpoint.load)
         if found is None:
             return
         self.state, tensors = found
-        unpack(tensors, self.network, self.optimiser, self.setup.checkpoint.path if self.setup.checkpoint else "")
+        unpack(tensors, self.network, self.optimiser, checkpoint.path)
         self.best = {name: tensor.to(self.setup.device) for name, tensor in group(tensors, "best").items()}
         if self.options.ema:
             self.judged.load_state_dict(group(tensors, "average"), strict=False)

@@ -32,7 +32,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     job = prepared.job
     setup, error = None, None
     try:
-        setup = _set_up(prepared, device, on_epoch)
+        setup = set_up(prepared, device, on_epoch)
     except Exception as raised:
         error = raised
     ranks.agree(error)
@@ -63,7 +63,8 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     return Trained(bundle, state.history, loop.resumed_from, state.seconds, count, ranks.world())
 
 
-def _set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[str, float]], None]) -> Setup:
+def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[str, float]], None]) -> Setup:
+    """All that the loop needs of a prepared job on this rank."""
     job, options = prepared.job, prepared.job.use_case.train
     torch.manual_seed(job.seed)
     network = build(job.use_case.model, prepared.shape, prepared.fitted)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from nightmill.train import failure
+
+Found = TypeVar("Found")
 
 
 def rank() -> int:
@@ -65,6 +68,18 @@ def from_first(item: Any) -> Any:
     if world() > 1:
         dist.broadcast_object_list(items, src=0)
     return items[0]
+
+
+def asked_of_first(ask: Callable[[], Found]) -> Found:
+    """What rank 0 finds, on all ranks: the others may not reach its files. Its error is raised by all together."""
+    found, error = None, None
+    if rank() == 0:
+        try:
+            found = ask()
+        except Exception as raised:
+            error = raised
+    agree(error)
+    return from_first(found)
 
 
 def share_cores(local_processes: int) -> int:

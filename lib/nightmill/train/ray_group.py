@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -26,14 +26,15 @@ from nightmill.config.environment import Environment
 from nightmill.config.environment import Ray as RayOptions
 from nightmill.errors import MachineError, NightmillError, WorkFailed
 from nightmill.train import failure, ranks
-from nightmill.train.job import Prepared, Trained, TrainJob, prepare
+from nightmill.train.job import Prepared, SearchJob, Trained, TrainJob, prepare
 from nightmill.train.one import train_one
 from nightmill.train.results import MOST_ATTEMPTS, Results
+from nightmill.train.search import Searched, search_one
 
 log = logging.getLogger(__name__)
 
 Progress = dict[str, Any]
-"""What is told of each epoch: use_case, seed, and a line of the history (see Trained)."""
+"""What is told of each epoch: use_case, seed, a line of the history (see Trained), in a search the trial's number."""
 
 LOSSES = 20
 """Workers that a group may lose beyond what its models are given up for: machines that are taken away."""
@@ -52,6 +53,9 @@ QUIET = {
 }
 
 
+Job = TypeVar("Job", bound=TrainJob)
+
+
 def train_all(
     jobs: Sequence[TrainJob],
     workers: int,
@@ -65,6 +69,27 @@ def train_all(
     on from it. A lost worker restarts the group, which goes on likewise; where machines are lost, with `fewest`
     workers at least, until there are machines again. Raises MachineError where Ray cannot start.
     """
+    return [found for found in _all(jobs, workers, environment, progress, fewest) if not isinstance(found, Searched)]
+
+
+def search_all(
+    jobs: Sequence[SearchJob],
+    workers: int,
+    environment: Environment,
+    progress: Callable[[Progress], None] = lambda _: None,
+    fewest: int | None = None,
+) -> list[Searched | NightmillError]:
+    """As `train_all`, for searches: all trials of all of them in one group of workers."""
+    return [found for found in _all(jobs, workers, environment, progress, fewest) if not isinstance(found, Trained)]
+
+
+def _all(
+    jobs: Sequence[TrainJob],
+    workers: int,
+    environment: Environment,
+    progress: Callable[[Progress], None],
+    fewest: int | None,
+) -> list[Trained | Searched | NightmillError]:
     jobs = [_absolute(job) for job in jobs]
     results = [Results(job) for job in jobs]
     ready: list[Prepared] = []
@@ -89,7 +114,7 @@ def _in_process(ready: Sequence[Prepared], progress: Callable[[Progress], None])
         for prepared in ready:
             name, result = _name(prepared), Results(prepared.job)
             try:
-                result.finish(train_one(prepared, device, _named(name, progress)))
+                result.finish(_one(prepared, device, _named(name, progress)))
             except Exception as error:
                 _log(error)
                 result.fail(error)
@@ -169,8 +194,8 @@ def _work(config: dict[str, Any]) -> None:
         if not ranks.from_first(result.begin() if first else None):
             continue
         try:
-            trained = train_one(prepared, device, result.progress)
-            error = _written(result, trained) if first else None
+            found = _one(prepared, device, result.progress)
+            error = _written(result, found) if first else None
             ranks.agree(error)
         except NightmillError as agreed:
             # raised by all ranks together; anything else ends this worker, and Ray restarts the group
@@ -178,14 +203,19 @@ def _work(config: dict[str, Any]) -> None:
                 result.fail(agreed)
             ranks.agree(None)
         except Exception as error:
-            if failure.of_memory(error):  # on this worker alone: the group starts again without this model
+            # on this worker alone: the group starts again without this model; a search goes on without the trial
+            if failure.of_memory(error) and not isinstance(prepared.job, SearchJob):
                 result.fail(error)
             raise
 
 
-def _written(result: Results, trained: Trained) -> Exception | None:
+def _one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[str, float]], None]) -> Trained | Searched:
+    return (search_one if isinstance(prepared.job, SearchJob) else train_one)(prepared, device, on_epoch)
+
+
+def _written(result: Results, found: Trained | Searched) -> Exception | None:
     try:
-        result.finish(trained)
+        result.finish(found)
     except Exception as error:
         return error
     return None
@@ -251,14 +281,14 @@ def _start(ray: Any, workers: int, options: RayOptions, folder: str) -> None:
         raise MachineError(f"Ray cannot start: {_reason(error)}", where=where, fix=fix) from error
 
 
-def _outcome(result: Results) -> Trained | NightmillError:
+def _outcome(result: Results) -> Trained | Searched | NightmillError:
     found = result.outcome()
     if found is None or isinstance(found, bool):
         return WorkFailed("training ended without a result", where=result.job.use_case.name, fix="run it again")
     return found
 
 
-def _absolute(job: TrainJob) -> TrainJob:
+def _absolute(job: Job) -> Job:
     """Workers run in other folders than this process."""
     places = {name: getattr(job, name) for name in ("gold", "checkpoint", "result", "start")}
     absolute = {name: p if "://" in p else os.path.abspath(p) for name, p in places.items() if p is not None}

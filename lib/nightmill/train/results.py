@@ -8,7 +8,8 @@ from nightmill.errors import NightmillError, WorkFailed
 from nightmill.lake.files import Folder
 from nightmill.train import failure
 from nightmill.train.checkpoint import fingerprint
-from nightmill.train.job import Trained, TrainJob, describe
+from nightmill.train.job import SearchJob, Trained, TrainJob, describe
+from nightmill.train.search import Searched
 from nightmill.train.start import model_at
 
 DONE, FAILED, PROGRESS, ATTEMPTS = "trained.json", "failed.json", "progress.jsonl", "attempts.json"
@@ -64,18 +65,21 @@ class Results:
         fresh, self._shown = lines[self._shown :], len(lines)
         return [json.loads(line) for line in fresh]
 
-    def finish(self, trained: Trained) -> None:
-        """Writes the model's files, and last the one that says they are all there."""
-        for name, content in trained.bundle.to_files().items():
+    def finish(self, found: Trained | Searched) -> None:
+        """Writes a model's files, and last the one that says that all is there."""
+        if isinstance(found, Searched):
+            self.folder.put(DONE, json.dumps(found.to_json()).encode())
+            return
+        for name, content in found.bundle.to_files().items():
             self.folder.put(name, content)
-        self.folder.put(DONE, json.dumps(describe(trained)).encode())
+        self.folder.put(DONE, json.dumps(describe(found)).encode())
 
     def fail(self, error: BaseException) -> None:
         """Writes why there is no model."""
         self.folder.put(FAILED, json.dumps(failure.to_json(error)).encode())
 
-    def outcome(self, read: bool = True) -> Trained | NightmillError | bool | None:
-        """The finished training or its error, None while there is neither; without `read` just True for either."""
+    def outcome(self, read: bool = True) -> Trained | Searched | NightmillError | bool | None:
+        """What was finished, or its error, None while there is neither; without `read` just True for either."""
         failed, done = self.folder.get(FAILED), self.folder.get(DONE)
         if failed is None and done is None:
             return None
@@ -83,5 +87,7 @@ class Results:
             return True
         if failed is not None:
             return failure.from_json(json.loads(failed))
-        bundle = model_at(self.job.result, self.job.storage_options)
-        return Trained(bundle=bundle, **json.loads(done or b"{}"))
+        facts = json.loads(done or b"{}")
+        if isinstance(self.job, SearchJob):
+            return Searched.from_json(facts)
+        return Trained(bundle=model_at(self.job.result, self.job.storage_options), **facts)

@@ -1,12 +1,14 @@
-"""The stage `train`: new candidates for several use cases, trained in one worker group."""
+"""The stages `train` and `search`: several use cases, leased each, in one worker group."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import posixpath
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -16,12 +18,16 @@ from nightmill.handoff import Cache
 from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step, step
 from nightmill.lake.tables import Lake
-from nightmill.train.job import Trained, TrainJob
-from nightmill.train.ray_group import Progress, train_all
+from nightmill.train.job import SearchJob, Trained, TrainJob
+from nightmill.train.ray_group import Progress, search_all, train_all
 from nightmill.train.results import Results
+from nightmill.train.search import Searched
 from nightmill.train.tracking import Tracking
 
 log = logging.getLogger(__name__)
+Job = TypeVar("Job", bound=TrainJob)
+Outcome = TypeVar("Outcome")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -55,26 +61,89 @@ def train(
 
     Each use case is leased for the time of the training. Interrupted trainings continue from their checkpoints.
     """
+
+    def keep(current: Step, item: Wanted, asked: TrainJob, trained: Trained) -> Candidate:
+        candidate = _register(current, item, trained, registry)
+        Results(asked).remove()
+        return candidate
+
+    return _leased(
+        lake,
+        run_id,
+        "train",
+        wanted,
+        environment,
+        lambda current, item: job(lake, current, item, run_id, environment, registry),
+        lambda jobs: train_all(jobs, *_workers(jobs, environment, progress)),
+        keep,
+    )
+
+
+def search(
+    lake: Lake,
+    run_id: str,
+    wanted: list[Wanted],
+    environment: Environment,
+    registry: Registry,
+    progress: Callable[[Progress], None],
+) -> list[Searched | NightmillError]:
+    """Searches the options of each use case, in the order asked; a failure stands in its place.
+
+    Each use case is leased for that time. Trials that an earlier search of the same space made on the same gold count.
+    """
+
+    def make(current: Step, item: Wanted) -> SearchJob:
+        asked = job(lake, current, item, run_id, environment)
+        found = SearchJob(**vars(asked))
+        return replace(found, checkpoint=f"{posixpath.dirname(asked.checkpoint)}/{found.digest}-{asked.version}.trials")
+
+    def keep(current: Step, item: Wanted, asked: SearchJob, found: Searched) -> Searched:
+        Results(asked).folder.remove()
+        Tracking(registry).log_search(item.use_case, found, posixpath.basename(asked.checkpoint), current.run_id)
+        return found
+
+    return _leased(
+        lake,
+        run_id,
+        "search",
+        wanted,
+        environment,
+        make,
+        lambda jobs: search_all(jobs, *_workers(jobs, environment, progress)),
+        keep,
+    )
+
+
+def _leased(
+    lake: Lake,
+    run_id: str,
+    name: str,
+    wanted: list[Wanted],
+    environment: Environment,
+    make: Callable[[Step, Wanted], Job],
+    work: Callable[[list[Job]], Sequence[Outcome | NightmillError]],
+    keep: Callable[[Step, Wanted, Job, Outcome], Kept],
+) -> list[Kept | NightmillError]:
+    """Makes a job of each use case under a lease of its own, works on all together, and keeps what came of each."""
     held: dict[int, tuple[AbstractContextManager[Step], Step]] = {}
-    results: dict[int, Candidate | NightmillError] = {}
-    jobs: dict[int, TrainJob] = {}
+    results: dict[int, Kept | NightmillError] = {}
+    jobs: dict[int, Job] = {}
     try:
         for place, item in enumerate(wanted):
             try:
-                context = step(lake, run_id, "train", item.use_case.name, environment.lease.expires)
+                context = step(lake, run_id, name, item.use_case.name, environment.lease.expires)
                 held[place] = (context, context.__enter__())
                 held[place][1].begin()
-                jobs[place] = job(lake, held[place][1], item, run_id, environment, registry)
+                jobs[place] = make(held[place][1], item)
             except NightmillError as error:
                 results[place] = error
                 _end(held.pop(place, None), error)
-        for place, outcome in zip(jobs, _trained(list(jobs.values()), environment, progress), strict=True):
+        for place, outcome in zip(jobs, work(list(jobs.values())) if jobs else (), strict=True):
             context_and_step = held.pop(place)
             try:
                 if isinstance(outcome, NightmillError):
                     raise outcome
-                results[place] = _register(context_and_step[1], wanted[place], outcome, registry)
-                Results(jobs[place]).remove()
+                results[place] = keep(context_and_step[1], wanted[place], jobs[place], outcome)
                 _end(context_and_step, None)
             except NightmillError as error:
                 results[place] = error
@@ -124,15 +193,13 @@ def job(
     return replace(asked, checkpoint=f"{work}/{asked.digest}-{version}.checkpoint")
 
 
-def _trained(
-    jobs: list[TrainJob], environment: Environment, progress: Callable[[Progress], None]
-) -> list[Trained | NightmillError]:
-    if not jobs:
-        return []
+def _workers(
+    jobs: Sequence[TrainJob], environment: Environment, progress: Callable[[Progress], None]
+) -> tuple[int, Environment, Callable[[Progress], None], int]:
+    """What `train_all` is told beside the jobs: as many workers as the one that wants most."""
     options = [j.use_case.train for j in jobs]
-    workers = max(o.workers for o in options)
     fewest = max(o.workers if o.min_workers is None else o.min_workers for o in options)
-    return train_all(jobs, workers, environment, progress, fewest)
+    return max(o.workers for o in options), environment, progress, fewest
 
 
 def _start(use_case: UseCase, registry: Registry | None) -> str | None:
@@ -182,7 +249,7 @@ def backtest_models(
 ) -> list[Trained]:
     """One model per seed in one worker group, registered nowhere; raises the first failure."""
     jobs = [job(current.lake, current, item, current.run_id, environment) for item in wanted]
-    found = _trained(jobs, environment, progress)
+    found = train_all(jobs, *_workers(jobs, environment, progress))
     for outcome in found:
         if isinstance(outcome, NightmillError):
             raise outcome

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nightmill.config.usecase import UseCase
 from nightmill.lake.registry import Registry
 from nightmill.train.job import Trained
+from nightmill.train.search import Searched, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,14 +39,40 @@ class Tracking:
             "run": run,
         }
         experiment = self._experiment(use_case.name)
-        made = self.registry.call(
-            lambda c: c.create_run(experiment, tags=tags, run_name=f"{use_case.name} version {version}")
-        )
-        identity = str(made.info.run_id)
-        self.registry.call(lambda c: _write(c, identity, use_case, trained))
-        self.registry.call(lambda c: c.set_terminated(identity))
+        write = partial(_write, use_case=use_case, trained=trained)
+        identity = self._run(experiment, tags, f"{use_case.name} version {version}", write)
         self.registry.tag(use_case.name, version, "mlflow_run", identity)
         return identity
+
+    def log_search(self, use_case: UseCase, found: Searched, search: str, run: str) -> None:
+        """Writes each trial of a search that is not there yet as an MLflow run below one of the search."""
+        experiment = self._experiment(use_case.name)
+        written = {item.data.tags.get("trial", ""): item.info.run_id for item in self._runs_of(experiment, search)}
+        tags = {"use_case": use_case.name, "search": search, "gold_version": str(found.gold_version), "run": run}
+        parent = written.get("") or self._run(experiment, tags, f"search {search}", partial(_write_search, found=found))
+        for trial in found.trials:
+            if str(trial.number) not in written:
+                mine = tags | {"trial": str(trial.number), "state": trial.state, "mlflow.parentRunId": parent}
+                write = partial(_write_trial, use_case=use_case, trial=trial)
+                self._run(experiment, mine, f"trial {trial.number}", write)
+
+    def _run(self, experiment: str, tags: dict[str, str], name: str, write: Callable[[MlflowClient, str], None]) -> str:
+        """A finished MLflow run of what `write` puts into it; returns its id."""
+        identity = str(self.registry.call(lambda c: c.create_run(experiment, tags=tags, run_name=name)).info.run_id)
+        self.registry.call(lambda c: write(c, identity))
+        self.registry.call(lambda c: c.set_terminated(identity))
+        return identity
+
+    def _runs_of(self, experiment: str, search: str) -> list[Any]:
+        found, token = list[Any](), None
+        while True:
+            page = self.registry.call(
+                partial(_page, experiment=experiment, query=f"tags.search = '{search}'", token=token)
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -69,7 +98,7 @@ def flattened(options: Any, prefix: str = "") -> dict[str, str]:
 
 
 def _write(client: MlflowClient, run: str, use_case: UseCase, trained: Trained) -> None:
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
     per_epoch = [
@@ -87,6 +116,34 @@ def _write(client: MlflowClient, run: str, use_case: UseCase, trained: Trained) 
         "seed": str(trained.bundle.seed),
         "workers": str(trained.workers),
     }
+    _write_params(client, run, params)
+
+
+def _write_search(client: MlflowClient, run: str, found: Searched) -> None:
+    client.log_metric(run, "trials", len(found.trials))
+    if found.best is not None and found.best.loss is not None:
+        client.log_metric(run, "validation_loss", found.best.loss)
+        _write_params(client, run, {name: str(value) for name, value in found.best.options.items()})
+
+
+def _write_trial(client: MlflowClient, run: str, use_case: UseCase, trial: Trial) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric("validation_loss", x, now, epoch) for epoch, x in enumerate(trial.losses, 1) if x is not None]
+    client.log_batch(run, metrics=[*metrics, Metric("training_seconds", trial.seconds, now, 0)])
+    _write_params(client, run, flattened(use_case.having(trial.options).model_dump(mode="json")))
+    if trial.why:
+        client.set_tag(run, "why", trial.why)
+
+
+def _write_params(client: MlflowClient, run: str, params: dict[str, str]) -> None:
+    from mlflow.entities import Param
+
     listed = [Param(name, text) for name, text in params.items()]
     for start in range(0, len(listed), PER_CALL):
         client.log_batch(run, params=listed[start : start + PER_CALL])
+
+
+def _page(client: MlflowClient, experiment: str, query: str, token: str | None) -> Any:
+    return client.search_runs([experiment], query, page_token=token)
