@@ -92,6 +92,10 @@ bench-clean: setup ## ten rules on 20 million records against PySpark by hand an
 bench-handoff: setup ## tables into tensors against raw scans, plain copies, Ray Data and a DataLoader, table into docs/results/
 	@$(BIN)/python tests/benchmarks/handoff.py $(ARGS)
 
+.PHONY: bench-train
+bench-train: setup ## two workers against one, twenty models in one group, input, interruptions, table into docs/results/
+	@$(BIN)/python tests/benchmarks/training.py $(ARGS)
+
 .PHONY: bench-overhead
 bench-overhead: setup ## what a night of ten small use cases costs beyond the work, table into docs/results/
 	@$(BIN)/python tests/benchmarks/small_night.py $(ARGS)

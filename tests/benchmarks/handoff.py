@@ -31,6 +31,9 @@ import torch
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction
 
+sys.path.insert(0, str(Path(__file__).parent))
+from page import Report
+
 from nightmill import provenance
 from nightmill.handoff import (
     Batches,
@@ -62,30 +65,6 @@ groups of {group:,} rows as the jobs write them. Times of scans, rows, columns a
 runs, alternating with their peers; Ray Data and the DataLoader run once after a first pass, over a quarter of the files
 and 500,000 rows.
 """
-
-
-class Report:
-    """The page, and whether its bounds hold."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.missed = text, 0
-
-    def head(self, title: str, *columns: str) -> None:
-        """Begins a table."""
-        self.text += f"\n## {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
-        print(f"\n{title}", flush=True)
-
-    def row(self, *cells: object, holds: bool = True) -> None:
-        """Adds a row; one that misses its bound says so."""
-        self.missed += not holds
-        line = " | ".join(str(cell) for cell in cells) + ("" if holds else " **missed**")
-        self.text += f"| {line} |\n"
-        print(line, flush=True)
-
-    def say(self, text: str) -> None:
-        """Adds a paragraph."""
-        self.text += f"\n{text}\n"
-        print(text, flush=True)
 
 
 def build(uri: Path, days: int, sensors: int, group: int = GROUP) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +30,8 @@ WEIGHED = 2**18
 """Weights that are looked at together."""
 FILLERS = 2
 """Threads that gather batches: one alone is slower than memory is, and than a GPU may be."""
+AT_ONCE = 4 * 2**20
+"""Bytes of small batches that are gathered at once: each hand-over between threads costs a step some 50 µs."""
 
 
 class Batch(NamedTuple):
@@ -123,6 +125,10 @@ class Batches:
         # rows follow one another, so a window is one stretch of lookback * features floats
         lengths = {"x": window.lookback, "y": self._ahead}
         self._windows = {name: sliding(rows, lengths.get(name, 1)) for name, rows in self._rows.arrays.items()}
+        windows = [window.lookback * len(features), self._ahead, *(s.rows * s.width for s in self._sides.values())]
+        sample = 4 * sum(windows)
+        sample += sum(field.width * self._windows[field.name].element_size() for field in self._arrays)
+        self._group = max(1, min(self.steps, AT_ONCE // max(sample * self.size, 1)))
         self._spare: list[list[_Slot]] = []
         self._table = hashlib.sha256(gold.to_json().encode()).hexdigest()[:16]
         self._place = _Place(0, 0)
@@ -162,24 +168,35 @@ class Batches:
 
     def _taken(self, place: _Place, steps: Iterator[_Places]) -> Iterator[Batch]:
         slots = self._spare.pop() if self._spare else [self._new_slot() for _ in range(2 * self.prefetch)]
-        ahead = prefetched(steps, slots, self._fill, self.prefetch, threads=FILLERS, begin=_to_one_core)
         try:
-            with closing(ahead) as filled:
-                with _STARTING:  # the number of threads is the process' own
-                    threads = torch.get_num_threads()
-                    try:
-                        slot = next(filled, None)
-                    finally:
-                        torch.set_num_threads(threads)
-                while slot is not None:
-                    place.step += 1
-                    yield slot.batch()
-                    slot = next(filled, None)
+            with closing(self._filled(steps, slots)) as filled:
+                for slot in filled:
+                    for batch in slot.batches():
+                        place.step += 1
+                        yield batch
         finally:
             self._spare.append(slots)
 
+    def _filled(self, steps: Iterator[_Places], slots: list[_Slot]) -> Generator[_Slot]:
+        if self.steps <= self._group:  # nothing to work ahead of, and threads take milliseconds to begin
+            for places in steps:
+                self._fill(places, slots[0])
+                yield slots[0]
+            return
+        ahead = prefetched(steps, slots, self._fill, self.prefetch, threads=FILLERS, begin=_to_one_core)
+        with closing(ahead) as filled:
+            with _STARTING:  # the number of threads is the process' own
+                threads = torch.get_num_threads()
+                try:
+                    slot = next(filled, None)
+                finally:
+                    torch.set_num_threads(threads)
+            while slot is not None:
+                yield slot
+                slot = next(filled, None)
+
     def _steps(self, epoch: int, start_step: int) -> Iterator[_Places]:
-        """The rank's steps, worked out in the threads that fill them."""
+        """The rank's steps, some at a time, worked out in the threads that fill them."""
         layout, lookback = self._layout, self._window.lookback
         for steps in self.plan.chunks(self.rank, epoch, start_step):
             padding = steps.samples < 0
@@ -188,20 +205,23 @@ class Batches:
             for array in (entity, ts, age):
                 array[padding] = 0
             ahead = row + bool(self._window.horizon)
-            yield from map(_Places, row, row - (lookback - 1), ahead, entity, ts, age, steps.weight)
+            both = row, row - (lookback - 1), ahead, entity, ts, age, steps.weight
+            for begin in range(0, len(row), self._group):
+                yield _Places._make(array[begin : begin + self._group] for array in both)
 
     def _new_slot(self) -> _Slot:
         more = {field.columns[0]: (field.width, self._windows[field.name].dtype) for field in self._arrays}
         shape = self.size, self._window.lookback, self._width
         sides = {name: (side.rows, side.width) for name, side in self._sides.items()}
-        return _Slot(shape, self._ahead, self._categories, more, sides, self.device)
+        return _Slot(self._group, shape, self._ahead, self._categories, more, sides, self.device)
 
     def _fill(self, places: _Places, slot: _Slot) -> None:
         slot.wait()
-        host, windows = slot.host, self._windows
+        steps, windows = len(places.row), self._windows
+        host, flat = slot.filled(steps)
         for name in ("entity", "ts", "age", "weight"):
-            slot.numpy[name][:] = getattr(places, name)
-        origin = torch.from_numpy(places.row)
+            slot.numpy[name][:steps] = getattr(places, name)
+        origin = torch.from_numpy(places.row.reshape(-1))
         if "weight" in windows:
             torch.index_select(windows["weight"], 0, origin, out=host.weight.view(-1, 1))
         if self._categories:
@@ -209,10 +229,12 @@ class Batches:
         for field in self._arrays:
             torch.index_select(windows[field.name], 0, origin, out=host.more[field.columns[0]])
         for name, side in self._sides.items():
-            side.gather(places.entity, places.ts, int(np.count_nonzero(places.weight)), host.more[name])
-        torch.index_select(windows["x"], 0, torch.from_numpy(places.first), out=slot.flat)
+            real = np.count_nonzero(places.weight, axis=1).tolist()
+            for step, into in enumerate(host.more[name].split(self.size)):
+                side.gather(places.entity[step], places.ts[step], real[step], into)
+        torch.index_select(windows["x"], 0, torch.from_numpy(places.first.reshape(-1)), out=flat)
         if "y" in windows:
-            torch.index_select(windows["y"], 0, torch.from_numpy(places.ahead), out=host.y)
+            torch.index_select(windows["y"], 0, torch.from_numpy(places.ahead.reshape(-1)), out=host.y)
         self._rows.used()
         slot.send()
 
@@ -227,7 +249,7 @@ class _Place:
 
 
 class _Places(NamedTuple):
-    """Where the samples of a step lie, and what is known of them without reading; [b] each."""
+    """Where the samples of some steps lie, and what is known of them without reading; [step, b] each."""
 
     row: Ints
     """Matrix row of the origin."""
@@ -271,10 +293,11 @@ def _refuse_weights(rows: Rows, column: str, index: Index, layout: Layout, held:
 
 
 class _Slot:
-    """Reused buffers of one batch, pinned and copied on a stream of their own where the device is a GPU."""
+    """Reused buffers of some batches, pinned and copied on a stream of their own where the device is a GPU."""
 
     def __init__(
         self,
+        steps: int,
         shape: tuple[int, int, int],
         ahead: int,
         categories: int,
@@ -282,7 +305,8 @@ class _Slot:
         sides: Mapping[str, tuple[int, int]],
         device: torch.device,
     ) -> None:
-        self.device, self.cuda, size = device, device.type == "cuda", shape[0]
+        self.device, self.cuda, self.size = device, device.type == "cuda", shape[0]
+        size = steps * self.size
         pin: dict[str, Any] = {"pin_memory": self.cuda}
         self.flat = torch.empty((size, shape[1] * shape[2]), **pin)
         y = torch.full((size, ahead), float("nan"), **pin)
@@ -290,9 +314,12 @@ class _Slot:
         codes = torch.zeros((size, categories), dtype=torch.int32, **pin)
         more = {name: torch.zeros((size, width), dtype=kind, **pin) for name, (width, kind) in arrays.items()}
         more |= {name: torch.zeros((size, rows, width), **pin) for name, (rows, width) in sides.items()}
-        self.host = Batch(self.flat.view(shape), y, entity, ts, age, torch.zeros(size, **pin), codes, more)
+        x = self.flat.view(size, *shape[1:])
+        self.host = Batch(x, y, entity, ts, age, torch.zeros(size, **pin), codes, more)
         names = ("entity", "ts", "age", "weight")
-        self.numpy = {name: getattr(self.host, name).numpy() for name in names}
+        self.numpy = {name: getattr(self.host, name).numpy().reshape(steps, self.size) for name in names}
+        self._each = [self._part(self.host, step) for step in range(steps)]
+        self._steps = 0
         self._sent: Batch | None = None
         if self.cuda:
             self._stream, self._event = torch.cuda.Stream(device), torch.cuda.Event()
@@ -302,20 +329,29 @@ class _Slot:
         if self.cuda:
             self._event.synchronize()
 
+    def filled(self, steps: int) -> tuple[Batch, Tensor]:
+        """The buffers of the first `steps` batches, which are to be filled, and x of them as rows of whole windows."""
+        self._steps, many = steps, steps * self.size
+        return self.host.map(lambda item: item[:many]), self.flat[:many]
+
     def send(self) -> None:
         """Starts the copy to the device."""
         if self.cuda:
+            many = self._steps * self.size
             with torch.cuda.stream(self._stream):
-                self._sent = self.host.map(lambda item: item.to(self.device, non_blocking=True))
+                self._sent = self.host.map(lambda item: item[:many].to(self.device, non_blocking=True))
                 self._event.record(self._stream)
 
-    def batch(self) -> Batch:
-        """The batch on its device, in order with what the caller's stream does next."""
+    def _part(self, batch: Batch, step: int) -> Batch:
+        return batch.map(lambda item: item[step * self.size : (step + 1) * self.size])
+
+    def batches(self) -> list[Batch]:
+        """The batches on their device, in order with what the caller's stream does next."""
         if self._sent is None:
-            return self.host
+            return self._each[: self._steps]
         stream = torch.cuda.current_stream(self.device)
         stream.wait_event(self._event)
         sent, self._sent = self._sent, None
         for item in (*sent[:-1], *sent.more.values()):
             item.record_stream(stream)
-        return sent
+        return [self._part(sent, step) for step in range(self._steps)]

@@ -72,14 +72,18 @@ def from_first(item: Any) -> Any:
 
 def asked_of_first(ask: Callable[[], Found]) -> Found:
     """What rank 0 finds, on all ranks: the others may not reach its files. Its error is raised by all together."""
-    found, error = None, None
+    if world() == 1:
+        return ask()
+    found, said, error = None, None, None
     if rank() == 0:
         try:
             found = ask()
         except Exception as raised:
-            error = raised
-    agree(error)
-    return from_first(found)
+            error, said = raised, failure.to_json(raised)
+    found, said = from_first((found, said))
+    if said is not None:
+        raise failure.from_json(said) from error
+    return found
 
 
 def share_cores(local_processes: int) -> int:

@@ -11,7 +11,8 @@ import torch
 from deltalake import DeltaTable, write_deltalake
 
 from nightmill.errors import ConfigError, DataRefused
-from nightmill.handoff import Batch, Batches, Cache, Plan, Window, build_index, pin, select_samples
+from nightmill.handoff import Batch, Batches, Cache, Plan, Side, Window, build_index, pin, select_samples
+from nightmill.handoff import batches as handoff
 
 from .conftest import EVERY, STEP, series, table_of
 
@@ -198,7 +199,9 @@ def test_each_rank_decodes_only_the_row_groups_that_it_needs(gold):
     assert max(ranks) <= 3200 / 2
 
 
-def test_a_batch_stays_valid_until_prefetch_further_ones_are_taken(gold):
+@pytest.mark.parametrize("at_once", [1, 100, handoff.AT_ONCE])
+def test_a_batch_stays_valid_until_prefetch_further_ones_are_taken(gold, monkeypatch, at_once):
+    monkeypatch.setattr(handoff, "AT_ONCE", at_once)
     uri = gold(series("a", range(200)))
     for prefetch in (1, 3):
         batches = batches_of(uri, Window(1, 0), batch=2, prefetch=prefetch)
@@ -208,7 +211,23 @@ def test_a_batch_stays_valid_until_prefetch_further_ones_are_taken(gold):
             assert [b.y[0].item() for _, b in held] == [-2.0 * s for s, _ in held]
 
 
-def test_stopping_early_leaves_no_thread(gold):
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_batches_are_the_same_however_many_are_gathered_at_once(gold, monkeypatch, shuffle):
+    uri, found = gold(*[series(f"e{e}", range(23 + e), base=100 * e) for e in range(5)], rows_per_group=7), []
+    side = Side(pin(uri), build_index(pin(uri), EVERY), ["x2"], lookback=2, ahead=1)
+    for at_once in (1, 300, 1000, handoff.AT_ONCE):
+        monkeypatch.setattr(handoff, "AT_ONCE", at_once)
+        for rank in range(3):
+            options = {"rank": rank, "world": 3, "shuffle": shuffle, "weight": "x", "sides": {"other": side}}
+            batches = batches_of(uri, Window(3, 2), 7, **options)
+            whole = collected(batches, 1)
+            assert len(whole) == batches.steps and equal(whole[4:], collected(batches, 1, 4))
+            found.append(whole)
+    assert all(equal(left, right) for left, right in zip(found, found[3:]))
+
+
+def test_stopping_early_leaves_no_thread(gold, monkeypatch):
+    monkeypatch.setattr(handoff, "AT_ONCE", 1)
     batches = batches_of(gold(series("a", range(100))), Window(1, 0), batch=2)
     before = set(threading.enumerate())
     iterator = batches.epoch(0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nightmill.handoff import Batches, Plan, Side, Window, build_index, pin, select_samples
+from nightmill.handoff import Batches, Plan, Side, Window, batches, build_index, pin, select_samples
 
 from .conftest import EVERY, series
 
@@ -11,8 +11,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 @pytest.fixture
-def pair(gold) -> tuple[Batches, Batches]:
-    """The same plan on the CPU and on the GPU."""
+def pair(gold, monkeypatch) -> tuple[Batches, Batches]:
+    """The same plan on the CPU and on the GPU, two batches at a time."""
+    monkeypatch.setattr(batches, "AT_ONCE", 2**17)
     pinned = pin(gold(*[series(f"e{e}", range(4000), base=1000 * e) for e in range(4)]))
     index = build_index(pinned, EVERY)
     plan = Plan(select_samples(index, Window(24, 6)), 256, seed=0)
