@@ -96,6 +96,10 @@ bench-handoff: setup ## tables into tensors against raw scans, plain copies, Ray
 bench-train: setup ## two workers against one, twenty models in one group, input, interruptions, table into docs/results/
 	@$(BIN)/python tests/benchmarks/training.py $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: setup build/peers/.ready ## training against neuralforecast in an environment of its own, table into docs/results/
+	@$(BIN)/python tests/benchmarks/peers.py --raw $(RAW) --python build/peers/bin/python $(ARGS)
+
 .PHONY: bench-overhead
 bench-overhead: setup ## what a night of ten small use cases costs beyond the work, table into docs/results/
 	@$(BIN)/python tests/benchmarks/small_night.py $(ARGS)
@@ -117,6 +121,11 @@ clean: ## remove caches and what demo, tests and backtests wrote
 .PHONY: clean-all
 clean-all: clean ## remove .venv as well
 	@rm -rf .venv
+
+build/peers/.ready: tests/benchmarks/peers/requirements.lock | setup
+	@$(UV) venv --quiet --clear --python $(BIN)/python build/peers
+	@$(UV) pip install --python build/peers/bin/python --quiet --require-hashes -r $<
+	@touch $@
 
 # Each stamp is written last, so that an interrupted set-up is taken up again where it stopped.
 

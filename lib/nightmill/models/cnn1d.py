@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nightmill.config.models import Cnn1d as Options
+from nightmill.models.dropout import Dropout
 from nightmill.models.network import Network
 from nightmill.models.shape import Fitted, Shape
 
@@ -26,7 +27,7 @@ class Cnn1d(Network):
                 nn.Conv1d(width, options.hidden, options.kernel, padding="same"),
                 nn.GroupNorm(1, options.hidden),
                 nn.ReLU(),
-                nn.Dropout(options.dropout),
+                Dropout(options.dropout),
             ]
             width = options.hidden
         self.layers = nn.Sequential(*layers)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nightmill.config.models import Lstm as Options
+from nightmill.models.dropout import Dropout
 from nightmill.models.network import Network
 from nightmill.models.shape import Fitted, Shape
 
@@ -27,7 +28,7 @@ class Lstm(Network):
         self.attend = nn.Sequential(
             nn.Linear(options.hidden, options.hidden), nn.Tanh(), nn.Linear(options.hidden, 1, bias=False)
         )
-        self.drop = nn.Dropout(options.dropout)
+        self.drop = Dropout(options.dropout)
         self.head = self.headed(2 * options.hidden, zero=shape.past is not None)
 
     def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:

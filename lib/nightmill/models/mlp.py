@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nightmill.config.models import Mlp as Options
+from nightmill.models.dropout import Dropout
 from nightmill.models.network import Network
 from nightmill.models.shape import Fitted, Shape
 
@@ -27,7 +28,7 @@ class Mlp(Network):
         self.register_buffer("time", time / time.square().sum().clamp(min=1.0), persistent=False)
         width, layers = 3 * len(shape.features), list[nn.Module]()
         for _ in range(options.layers):
-            layers += [nn.Linear(width, options.hidden), nn.ReLU(), nn.Dropout(options.dropout)]
+            layers += [nn.Linear(width, options.hidden), nn.ReLU(), Dropout(options.dropout)]
             width = options.hidden
         self.layers = nn.Sequential(*layers)
         self.head = self.headed(width)

@@ -63,8 +63,7 @@ class Network(nn.Module):
 
     def apart(self, x: Tensor, guess: Tensor) -> Tensor:
         """[b, lookback] the target's own past less `guess` [b, 1], in standard deviations; 0 where it is missing."""
-        z = (self._past(x) - guess) / self.target_std
-        return torch.where(z.isnan(), 0.0, z)
+        return _without_gaps((self._past(x) - guess) / self.target_std)
 
     def first_guess(self, x: Tensor) -> Tensor:
         """[b, 1] the last known value where the target's own past is seen, else its training mean."""
@@ -76,18 +75,15 @@ class Network(nn.Module):
 
     def normalised(self, x: Tensor) -> Tensor:
         """z-scores of x [b, lookback, feature]; a missing value (NaN) becomes 0, the training mean."""
-        z = (x - self.mean) / self.std
-        # not nan_to_num, which would also hide infinities
-        return torch.where(z.isnan(), 0.0, z)
+        return _without_gaps((x - self.mean) / self.std)
 
     def last_known(self, x: Tensor) -> Tensor:
         """[b] the newest known value of the target's own past, the target's mean where the window holds none."""
         past = self._past(x)
-        position = torch.arange(1, past.shape[1] + 1, device=x.device)
+        position = torch.arange(1, past.shape[1] + 1, dtype=torch.int32, device=x.device)
         newest = (~past.isnan() * position).argmax(dim=1, keepdim=True)
-        return torch.nan_to_num(past.gather(1, newest).squeeze(1), nan=0.0) + torch.where(
-            past.isnan().all(dim=1), self.target_mean, 0.0
-        )
+        found = past.gather(1, newest).squeeze(1)
+        return torch.where(found.isnan(), self.target_mean, found)
 
     def _past(self, x: Tensor) -> Tensor:
         """[b, lookback] the target's own past."""
@@ -102,3 +98,8 @@ class Network(nn.Module):
 
     def settle(self) -> None:
         """Called once after training: gives what training never saw (the unknown entity) a sensible value."""
+
+
+def _without_gaps(z: Tensor) -> Tensor:
+    """0 in place of NaN; infinities stay, so that they are seen."""
+    return torch.nan_to_num(z, 0.0, torch.inf, -torch.inf)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nightmill.config.models import Patchtst as Options
+from nightmill.models.dropout import Dropout
 from nightmill.models.network import Network
 from nightmill.models.shape import Fitted, Shape
 
@@ -37,6 +38,9 @@ class Patchtst(Network):
             batch_first=True,
             norm_first=True,
         )
+        layer.self_attn.dropout = 0.0  # as in the paper; with it attention is not fused
+        for name in ("dropout", "dropout1", "dropout2"):
+            setattr(layer, name, Dropout(options.dropout))
         self.layers = nn.TransformerEncoder(layer, options.layers, nn.LayerNorm(options.hidden), False)
         self.head = self.headed(count * options.hidden, zero=shape.past is not None)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nightmill.config.models import Stid as Options
+from nightmill.models.dropout import Dropout
 from nightmill.models.network import Network
 from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, Shape, local_day
 
@@ -83,7 +84,7 @@ class Stid(Network):
 class _Block(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.into, self.out, self.drop = nn.Linear(width, width), nn.Linear(width, width), nn.Dropout(dropout)
+        self.into, self.out, self.drop = nn.Linear(width, width), nn.Linear(width, width), Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.out(self.drop(torch.relu(self.into(x))))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nightmill.config.models import Tcn as Options
+from nightmill.models.dropout import Dropout
 from nightmill.models.network import Network
 from nightmill.models.shape import Fitted, Shape
 
@@ -39,7 +40,7 @@ class _Block(nn.Module):
         self.reach = (kernel - 1) * dilation
         self.into = nn.Conv1d(width, width, kernel, dilation=dilation)
         self.out = nn.Conv1d(width, width, kernel, dilation=dilation)
-        self.norm, self.drop = nn.GroupNorm(1, width), nn.Dropout(dropout)
+        self.norm, self.drop = nn.GroupNorm(1, width), Dropout(dropout)
 
     def forward(self, h: Tensor) -> Tensor:
         inner = torch.relu(self.into(functional.pad(self.norm(h), (self.reach, 0))))
