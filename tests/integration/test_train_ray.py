@@ -78,6 +78,14 @@ def make_job(uri: str, place: Path, name: str = "city/good", hidden: int = 16, *
     return TrainJob(case, uri, None, FEATURES, timedelta(hours=1), 3, checkpoint, result)
 
 
+def make_trees(uri: str, place: Path) -> TrainJob:
+    job = make_job(uri, place, "city/trees")
+    data = job.use_case.model_dump(mode="json", by_alias=True) | {
+        "model": {"family": "trees", "window": 4, "rounds": 5}
+    }
+    return replace(job, use_case=UseCase.model_validate(data))
+
+
 def test_one_group_trains_all_jobs_and_a_failing_one_stops_no_other(tmp_path, capfd, caplog):
     good = write_gold(tmp_path / "good")
     jobs = [
@@ -86,9 +94,10 @@ def test_one_group_trains_all_jobs_and_a_failing_one_stops_no_other(tmp_path, ca
         make_job(good, tmp_path / "two", "city/large", hidden=400_000),
         make_job(str(tmp_path / "absent"), tmp_path / "two", "city/absent"),
         make_job(good, tmp_path / "two", "city/later"),
+        make_trees(good, tmp_path / "two"),
     ]
     told = []
-    first, failed, large, absent, later = train_all(jobs, 2, Environment(), told.append)
+    first, failed, large, absent, later, forest = train_all(jobs, 2, Environment(), told.append)
     shown = capfd.readouterr()
 
     assert isinstance(first, Trained) and isinstance(later, Trained), (first, later)
@@ -101,6 +110,8 @@ def test_one_group_trains_all_jobs_and_a_failing_one_stops_no_other(tmp_path, ca
         ("city/good", 2),
         ("city/later", 1),
         ("city/later", 2),
+        ("city/trees", 1),
+        ("city/trees", 2),
     ]
     assert shown.out == "" and shown.err == ""
     assert [r for r in caplog.records if r.levelno >= logging.WARNING and r.name.startswith("ray")] == []
@@ -109,6 +120,10 @@ def test_one_group_trains_all_jobs_and_a_failing_one_stops_no_other(tmp_path, ca
     assert isinstance(alone, Trained)
     ours, theirs = ([line["loss"] for line in t.history] for t in (alone, first))
     assert np.allclose(ours, theirs, rtol=1e-4), "the world size must not change the losses"
+    (grown,) = train_all([make_trees(good, tmp_path / "one")], 0, Environment())
+    assert isinstance(grown, Trained) and isinstance(forest, Trained) and forest.workers == 2
+    assert [line["loss"] for line in grown.history] == [line["loss"] for line in forest.history]
+    assert grown.bundle.metrics == forest.bundle.metrics
 
 
 SCRIPT = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from nightmill.config.values import Fraction, Options
 
@@ -134,4 +134,28 @@ class Mlp(Options):
     """Share of units dropped in training."""
 
 
-Model = Annotated[Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp, Field(discriminator="family")]
+class Trees(Options):
+    """Gradient-boosted trees over the latest rows and a summary of the window."""
+
+    family: Literal["trees"]
+    window: PositiveInt = 24
+    """Steps of history that are summarised; shorter histories are padded with their first row."""
+    lags: list[NonNegativeInt] = []
+    """Steps back from the origin whose rows are seen as they are; the origin's always is."""
+    recent: PositiveInt = 5
+    """Steps of the latest mean."""
+    entity: bool = True
+    """Whether trees may tell entities apart, as a category."""
+    rounds: PositiveInt = 20
+    """Trees that an epoch adds, for each step ahead."""
+    leaves: int = Field(default=31, ge=2)
+    """Leaves of a tree at most."""
+    least: PositiveInt = 20
+    """Samples in a leaf at least."""
+    columns: Fraction = 1.0
+    """Share of the columns that a tree may split on."""
+    rows: Fraction = 1.0
+    """Share of the samples that a tree is grown from."""
+
+
+Model = Annotated[Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp | Trees, Field(discriminator="family")]

@@ -267,6 +267,11 @@ class UseCase(Options):
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
         if self.model.family in ("stid", "nlinear") and self.task != "forecast":
             raise ValueError(f"model family {self.model.family} forecasts; for task regress choose mlp or lstm")
+        if self.model.family == "trees":
+            if self.train.start or self.train.ema:
+                raise ValueError("model family trees grows anew: leave train.start and train.ema out")
+            if self.train.loss in ("negative_binomial", "focal"):
+                raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
         self._searchable()
         return self
 

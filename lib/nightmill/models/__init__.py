@@ -18,6 +18,7 @@ FAMILIES = {
     "nlinear": ("nightmill.models.nlinear", "Nlinear"),
     "patchtst": ("nightmill.models.patchtst", "Patchtst"),
     "mlp": ("nightmill.models.mlp", "Mlp"),
+    "trees": ("nightmill.models.trees", "Trees"),
 }
 """Name in `model.family` -> module and class; imported when built, because torch takes seconds to import."""
 

@@ -163,6 +163,7 @@ def _assemble(data: dict[str, Any], weights: dict[str, Tensor], where: str) -> B
         raise ConfigError(
             f"the model's description is incomplete: {error}", where=where, fix="train the model again"
         ) from None
+    network.make_room(weights)
     if problem := differences(network, weights) or _sizes(bundle):
         raise ConfigError(
             f"the weights do not belong to this description of {bundle.use_case}: {problem}",

@@ -96,6 +96,9 @@ class Network(nn.Module):
             fitted, mean=mean, std=std, target_mean=self.target_mean.item(), target_std=self.target_std.item()
         )
 
+    def make_room(self, weights: dict[str, Tensor]) -> None:
+        """Called before weights are loaded: buffers whose sizes follow from training take those of `weights`."""
+
     def settle(self) -> None:
         """Called once after training: gives what training never saw (the unknown entity) a sensible value."""
 

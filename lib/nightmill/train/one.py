@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from nightmill.metrics import METRICS, coverage
 from nightmill.models import build
 from nightmill.models.bundle import Bundle
 from nightmill.models.interval import calibrate
+from nightmill.models.trees import Trees
 from nightmill.train import ranks
+from nightmill.train.boost import Boost
 from nightmill.train.checkpoint import Checkpoint, Identity
 from nightmill.train.job import Prepared, Trained, gold_facts
 from nightmill.train.loop import Feed, Loop, Setup
@@ -37,7 +39,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         error = raised
     ranks.agree(error)
     assert setup is not None
-    loop = Loop(setup)
+    loop = trainer(setup)
     state = loop.run()
     if job.start is not None and job.use_case.train.lora is not None:
         merge_updates(setup.network)
@@ -63,6 +65,11 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     return Trained(bundle, state.history, loop.resumed_from, state.seconds, count, ranks.world())
 
 
+def trainer(setup: Setup) -> Loop | Boost:
+    """What trains a network of that kind."""
+    return Boost(setup) if isinstance(setup.network, Trees) else Loop(setup)
+
+
 def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[str, float]], None]) -> Setup:
     """All that the loop needs of a prepared job on this rank."""
     job, options = prepared.job, prepared.job.use_case.train
@@ -73,8 +80,9 @@ def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[st
         freeze(network, options.freeze, job.use_case.name)
         if options.lora is not None:
             add_updates(network, options.lora, job.use_case.name)
-    training, samples = _feed(prepared, prepared.parts.train, device)
-    validation, _ = _feed(prepared, prepared.parts.validation, device)
+    alone = isinstance(network, Trees)  # trees are grown by the first rank, from all samples
+    training, samples = _feed(prepared, prepared.parts.train, device, alone)
+    validation, _ = _feed(prepared, prepared.parts.validation, device, alone)
     known = {name: code for code, name in enumerate(prepared.entities, start=1)}
     identity = Identity(job.use_case.name, job.digest, gold_facts(prepared), samples, job.seed)
     return Setup(
@@ -92,15 +100,18 @@ def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[st
     )
 
 
-def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[Feed, str]:
+def _feed(prepared: Prepared, samples: Samples, device: torch.device, alone: bool = False) -> tuple[Feed, str]:
+    """The samples in batches; this rank's share, or with `alone` all of them for the first rank and none for others."""
     job = prepared.job
-    plan = Plan(samples, job.use_case.train.batch, job.seed, ranks.world())
+    plan = Plan(samples, job.use_case.train.batch, job.seed, 1 if alone else ranks.world(), shuffle=not alone)
+    if alone and ranks.rank():
+        return Feed(Nothing(), 0, plan.count), plan.hash
     both = prepared.parts.train.count + prepared.parts.validation.count
     batches = Batches(
         prepared.gold,
         prepared.index,
         plan,
-        ranks.rank(),
+        0 if alone else ranks.rank(),
         features=job.features,
         weight=job.use_case.train.weight,
         device=device,
@@ -108,6 +119,13 @@ def _feed(prepared: Prepared, samples: Samples, device: torch.device) -> tuple[F
         cache=job.cache,
     )
     return Feed(batches, plan.steps, plan.count), plan.hash
+
+
+class Nothing:
+    """A source of no batches."""
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Any]:
+        return iter(())
 
 
 def _class_weights(prepared: Prepared) -> torch.Tensor | None:

@@ -25,8 +25,7 @@ from nightmill.lake.files import Folder
 from nightmill.train import failure, ranks
 from nightmill.train.checkpoint import fingerprint
 from nightmill.train.job import Prepared, SearchJob
-from nightmill.train.loop import Loop
-from nightmill.train.one import set_up
+from nightmill.train.one import set_up, trainer
 
 if TYPE_CHECKING:
     import optuna
@@ -142,7 +141,7 @@ def _run(
         error = raised
     ranks.agree(error)
     assert setup is not None
-    state = Loop(replace(setup, give_up=lambda history: study.hopeless(trial, _losses(history)))).run()
+    state = trainer(replace(setup, give_up=lambda history: study.hopeless(trial, _losses(history)))).run()
     trial.losses = _losses(state.history)
     loss = state.best_loss if setup.options.patience is not None else state.history[-1]["validation_loss"]
     given_up = ranks.asked_of_first(lambda: study.hopeless(trial, trial.losses))

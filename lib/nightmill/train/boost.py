@@ -1,0 +1,184 @@
+"""Grows boosted trees over the same plan, epochs and validation that networks are trained with."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nightmill.models.trees import Trees
+from nightmill.train import ranks
+from nightmill.train.checkpoint import State
+from nightmill.train.loop import Feed, Setup
+from nightmill.train.loss import per_value
+
+OBJECTIVES = {
+    "mae": "regression_l1",
+    "mse": "regression",
+    "huber": "huber",
+    "quantile": "quantile",
+    "poisson": "poisson",
+    "bce": "cross_entropy",
+    "cross_entropy": "multiclass",
+}
+"""Loss -> LightGBM's name of it."""
+SHOWN = 50_000
+"""Training samples at most of which the loss is told."""
+
+Floats = NDArray[np.float32]
+
+
+class Boost:
+    """As `Loop`, for a network of trees: an epoch adds `model.rounds` trees to each booster.
+
+    Rank 0 grows them, from all samples; the others wait. A training that was interrupted begins anew.
+    """
+
+    resumed_from = None
+
+    def __init__(self, setup: Setup) -> None:
+        assert isinstance(setup.network, Trees)
+        self.setup, self.options, self.network = setup, setup.options, setup.network
+        self.state = State()
+
+    def run(self) -> State:
+        """Grows trees until the last epoch or until patience runs out; the same forest on all ranks.
+
+        Raises what reading raises, on all ranks together.
+        """
+        ranks.asked_of_first(self._begin)
+        while self.state.epoch < self.options.epochs and not self.state.stopped:
+            self.state = ranks.asked_of_first(self._epoch)
+        self.network.plant(ranks.asked_of_first(self._texts))
+        self.network.eval()
+        return self.state
+
+    def _begin(self) -> None:
+        import lightgbm
+
+        begun = time.perf_counter()
+        columns, y, base, weight = self._gathered(self.setup.training)
+        self.judged = self._gathered(self.setup.validation)
+        shown = np.linspace(0, len(y) - 1, min(len(y), SHOWN)).astype(int)
+        self.seen = columns[shown], y[shown], base[shown], weight[shown]
+        names = [f"c{number}" for number in range(columns.shape[1])]
+        entity = [len(names) - 1] if self.network.knows_entity else []
+        self._boosters, shared = [], None
+        per_step = self.network.boosters // y.shape[1]
+        for number in range(self.network.boosters):
+            step, level = divmod(number, per_step)
+            target, counts = self._target(y[:, step], base[:, 0]), self._counts(y[:, step], weight)
+            data = lightgbm.Dataset(
+                columns,
+                target,
+                shared,
+                counts,
+                feature_name=names,
+                categorical_feature=entity,
+                params=self._params(level),
+            )
+            shared = shared or data
+            self._boosters.append(lightgbm.Booster(self._params(level), data))
+        self._scores: list[list[Any]] = [[0.0] * self.network.boosters for _ in range(2)]
+        self.state.seconds = time.perf_counter() - begun
+
+    def _epoch(self) -> State:
+        begun, state, rounds = time.perf_counter(), self.state, self.network.options.rounds
+        for booster in self._boosters:
+            for _ in range(rounds):
+                booster.update()
+        loss, validation = (self._loss(kind, part) for kind, part in enumerate((self.seen, self.judged)))
+        if validation < state.best_loss:
+            state.best_loss, state.best_epoch = validation, state.epoch
+        seconds = time.perf_counter() - begun
+        line = {
+            "epoch": state.epoch + 1,
+            "of": self.options.epochs,
+            "loss": loss,
+            "validation_loss": validation,
+            "learning_rate": self.options.learning_rate,
+            "seconds": seconds,
+            "samples_per_second": self.setup.training.samples * rounds / seconds,
+        }
+        state.history.append(line)
+        patience = self.options.patience
+        enough = patience is not None and state.epoch - state.best_epoch >= patience
+        state.stopped = self.setup.give_up(state.history) or enough
+        state.epoch, state.seconds = state.epoch + 1, state.seconds + seconds
+        self.setup.on_epoch(line)
+        return state
+
+    def _texts(self) -> list[str]:
+        epochs = self.state.best_epoch + 1 if self.options.patience is not None else self.state.epoch
+        return [b.model_to_string(num_iteration=epochs * self.network.options.rounds) for b in self._boosters]
+
+    def _loss(self, kind: int, part: tuple[Floats, Floats, Floats, Floats]) -> float:
+        """Mean loss of the trees so far; only those that the epoch added are asked."""
+        columns, y, base, weight = part
+        rounds, scores = self.network.options.rounds, self._scores[kind]
+        for number, booster in enumerate(self._boosters):
+            first = self.state.epoch * rounds
+            scores[number] = scores[number] + booster.predict(columns, first, rounds, raw_score=True)
+        with torch.no_grad():
+            z = self.network.linked(scores)
+            head, mean, std = self.network.head, self.network.target_mean.cpu(), self.network.target_std.cpu()
+            parameters = head(z, torch.from_numpy(base), mean, std)
+            truth, counts = torch.from_numpy(y), torch.from_numpy(weight)
+            network = self.network
+            each, weights = per_value(self.options.loss, network, parameters, truth, counts, self.setup.classes)
+        return float(each.sum() / weights.sum()) if float(weights.sum()) else float("nan")
+
+    def _gathered(self, feed: Feed) -> tuple[Floats, Floats, Floats, Floats]:
+        """(columns [n, column], targets [n, step], first guess [n, 1], weights [n]) of a feed's samples."""
+        codes, parts = torch.from_numpy(self.setup.codes), list[tuple[Any, ...]]()
+        for batch in feed.source.epoch(0):
+            real = (batch.weight > 0).cpu()
+            x, entity = batch.x.cpu()[real], codes[batch.entity.cpu()[real]]
+            columns, base = self.network.columns(x, entity), self._guess(x)
+            parts.append((columns, batch.y.cpu()[real].numpy(), base.numpy(), batch.weight.cpu()[real].numpy()))
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts))  # type: ignore[return-value]
+
+    def _guess(self, x: Tensor) -> Tensor:
+        return self.network.first_guess(x.to(self.setup.device)).cpu()
+
+    def _target(self, y: Floats, base: Floats) -> NDArray[np.float64]:
+        known = np.nan_to_num(y.astype(np.float64))
+        if self.network.shape.head in ("point", "quantiles"):
+            return np.asarray((known - base) / float(self.network.target_std))
+        return known
+
+    def _counts(self, y: Floats, weight: Floats) -> Floats:
+        counts = np.where(np.isnan(y), 0.0, weight)
+        if self.setup.classes is not None:
+            counts = counts * self.setup.classes.numpy()[np.nan_to_num(y).round().astype(int)]
+        return counts.astype(np.float32)
+
+    def _params(self, level: int) -> dict[str, Any]:
+        options, shape = self.network.options, self.network.shape
+        found: dict[str, Any] = {
+            "objective": OBJECTIVES[self.options.loss],
+            "learning_rate": self.options.learning_rate,
+            "num_leaves": options.leaves,
+            "min_data_in_leaf": options.least,
+            "feature_fraction": options.columns,
+            "bagging_fraction": options.rows,
+            "bagging_freq": int(options.rows < 1),
+            "lambda_l2": self.options.weight_decay,
+            "num_threads": torch.get_num_threads(),
+            "seed": self.setup.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "feature_pre_filter": False,
+            "verbosity": -1,
+        }
+        if shape.head == "quantiles":
+            found["alpha"] = shape.levels[level]
+        if self.options.loss == "huber":
+            found["alpha"] = 1.0
+        if shape.head == "classes":
+            found["num_class"] = len(shape.classes)
+        return found
