@@ -126,12 +126,46 @@ class Mlp(Options):
     """Steps of history that are summarised; shorter histories are padded with their first row."""
     recent: PositiveInt = 10
     """Steps of the latest mean."""
+    bins: NonNegativeInt = 0
+    """Pieces of the piecewise-linear encoding of each feature's latest mean, beside the z-scores; 0 for none."""
     hidden: PositiveInt = 64
     """Width of each layer."""
     layers: PositiveInt = 2
     """Hidden layers."""
     dropout: Fraction = 0.2
     """Share of units dropped in training."""
+
+
+class SeasonalNaive(Options):
+    """What was a season ago; nothing is trained."""
+
+    family: Literal["seasonal_naive"]
+    window: PositiveInt = 168
+    """Steps of history that the model sees: one season or more."""
+    season: PositiveInt = 168
+    """Steps of a season."""
+
+    @model_validator(mode="after")
+    def _whole_season(self) -> SeasonalNaive:
+        if self.season > self.window:
+            raise ValueError(f"window ({self.window}) must hold a season ({self.season})")
+        return self
+
+
+class Ets(Options):
+    """Exponential smoothing of level, damped trend and season."""
+
+    family: Literal["ets"]
+    window: PositiveInt = 72
+    """Steps of history that are smoothed: two seasons or more."""
+    season: NonNegativeInt = 24
+    """Steps of a season; 0 for none."""
+
+    @model_validator(mode="after")
+    def _two_seasons(self) -> Ets:
+        if 2 * self.season > self.window:
+            raise ValueError(f"window ({self.window}) must hold two seasons ({self.season})")
+        return self
 
 
 class Trees(Options):
@@ -158,4 +192,7 @@ class Trees(Options):
     """Share of the samples that a tree is grown from."""
 
 
-Model = Annotated[Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp | Trees, Field(discriminator="family")]
+Model = Annotated[
+    Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets,
+    Field(discriminator="family"),
+]

@@ -265,7 +265,7 @@ class UseCase(Options):
         for name, kind in wanted.items():
             if kinds.get(name) != kind:
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
-        if self.model.family in ("stid", "nlinear") and self.task != "forecast":
+        if self.model.family in ("stid", "nlinear", "seasonal_naive", "ets") and self.task != "forecast":
             raise ValueError(f"model family {self.model.family} forecasts; for task regress choose mlp or lstm")
         if self.model.family == "trees":
             if self.train.start or self.train.ema:

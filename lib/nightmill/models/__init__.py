@@ -18,6 +18,8 @@ FAMILIES = {
     "nlinear": ("nightmill.models.nlinear", "Nlinear"),
     "patchtst": ("nightmill.models.patchtst", "Patchtst"),
     "mlp": ("nightmill.models.mlp", "Mlp"),
+    "seasonal_naive": ("nightmill.models.seasonal_naive", "SeasonalNaive"),
+    "ets": ("nightmill.models.ets", "Ets"),
     "trees": ("nightmill.models.trees", "Trees"),
 }
 """Name in `model.family` -> module and class; imported when built, because torch takes seconds to import."""

@@ -98,6 +98,8 @@ class Fitted:
 
     A mean over few days holds the very value that training asks for; a model trained on it would trust it too much.
     """
+    edges: Array | None = None
+    """[feature, bins + 1] quantiles of each feature that part its known values into bins that hold alike."""
     classes: Array | None = None
     """[classes] how many known targets are of each class."""
 

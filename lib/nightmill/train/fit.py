@@ -18,6 +18,8 @@ from nightmill.handoff.prefetch import side_by_side
 from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, Shape, local_day
 
 TARGET = "target"
+SAMPLE = 200_000
+"""Rows at most whose quantiles stand for those of all."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,12 +30,15 @@ def vocabulary(index: Index, training: Samples) -> list[str]:
     return [index.entities[i] for i in np.unique(index.runs.entity[training.run])]
 
 
-def fit(gold: Pinned, index: Index, training: Samples, shape: Shape, smoothing: int | None) -> Fitted:
+def fit(
+    gold: Pinned, index: Index, training: Samples, shape: Shape, smoothing: int | None = None, bins: int = 0
+) -> Fitted:
     """Means and standard deviations of the features and of the target, time-of-day profiles and classes of the target.
 
     Reads the row groups that hold training rows, a few at a time; memory does not grow with the table. Profiles are
     averaged over `smoothing` slots on each side and left out where it is None or the features hold no
-    `minute_of_week`. Unknown values (NaN) are left out of everything. Independent of how many workers train later.
+    `minute_of_week`. With `bins` each feature is parted into so many by its quantiles, which may be those of some rows
+    that stand for all. Unknown values (NaN) are left out of everything. Independent of how many workers train later.
 
     Raises DataRefused naming feature, number and an entity where values are infinite and where targets are beyond
     their limits, and where nothing is known of a feature or of the target.
@@ -44,7 +49,7 @@ def fit(gold: Pinned, index: Index, training: Samples, shape: Shape, smoothing: 
     clock = features.index(CLOCK) if CLOCK in features and smoothing is not None else None
     entities = vocabulary(index, training)
     profile = _Profile(len(entities), shape.slots) if clock is not None else None
-    counts = np.zeros(shape.sorts, np.int64)
+    counts, some = np.zeros(shape.sorts, np.int64), _Some()
     codes = np.zeros(len(index.entities), np.int64)
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
     for values, entity, ts in _rows_of(gold, index, training, columns):
@@ -53,6 +58,8 @@ def fit(gold: Pinned, index: Index, training: Samples, shape: Shape, smoothing: 
         if shape.sorts:
             codes_of = values[~np.isnan(values[:, -1]), -1].round().astype(np.int64)
             counts += np.bincount(codes_of, minlength=shape.sorts)
+        if bins:
+            some.add(values[:, :-1])
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
     if unknown := [f"'{name}'" for name, known in zip(features, moments.count.tolist()) if not known]:
@@ -66,7 +73,8 @@ def fit(gold: Pinned, index: Index, training: Samples, shape: Shape, smoothing: 
     mean, std = moments.mean.astype(np.float32), moments.std.astype(np.float32)
     day, held_out = (None, None) if profile is None else profile.smoothed(smoothing or 0)
     classes = counts.astype(np.float32) if shape.sorts else None
-    return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, classes)
+    edges = some.edges(bins) if bins else None
+    return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, edges, classes)
 
 
 def refuse_infinite(gold: Pinned, index: Index, samples: Samples, features: Sequence[str]) -> None:
@@ -103,6 +111,28 @@ class _Moments:
         std = np.sqrt(self.squares / np.maximum(self.count, 1))
         flat = std <= 1e-6 * np.maximum(1, np.abs(self.mean))
         return np.where(flat, 1.0, std)
+
+
+class _Some:
+    """Rows that stand for all: each `stride`-th, where the stride doubles as they become many."""
+
+    def __init__(self) -> None:
+        self.stride, self.seen, self.held = 1, 0, list[Floats]()
+
+    def add(self, values: Floats) -> None:
+        first = -self.seen % self.stride
+        self.held.append(values[first :: self.stride].astype(np.float32))
+        self.seen += len(values)
+        while sum(map(len, self.held)) > SAMPLE:
+            self.held, self.stride = [np.concatenate(self.held)[::2]], 2 * self.stride
+
+    def edges(self, bins: int) -> NDArray[np.float32]:
+        """[column, bins + 1] quantiles of the known values."""
+        rows = np.concatenate(self.held)
+        shares = np.linspace(0, 1, bins + 1)
+        known = [column[~np.isnan(column)] for column in rows.T]
+        none = np.zeros(1, np.float32)  # the few values that there are may all be among the rows that are not held
+        return np.stack([np.quantile(column if len(column) else none, shares) for column in known]).astype(np.float32)
 
 
 class _Profile:

@@ -146,9 +146,9 @@ class Prepared:
         """The same for one trial of a search, over the same origins. Raises what `fit` raises."""
         parts = Parts(*(replace(part, window=job.window) for part in self.parts))
         shape = replace(self.shape, lookback=job.window.lookback)
-        fitted, smoothing = self.fitted, _smoothing(job)
-        if smoothing != _smoothing(self.job):
-            fitted = fit(self.gold, self.index, parts.train, shape, smoothing)
+        fitted = self.fitted
+        if _fit_options(job) != _fit_options(self.job):
+            fitted = fit(self.gold, self.index, parts.train, shape, **_fit_options(job))
         return replace(self, job=job, parts=parts, shape=shape, fitted=fitted)
 
 
@@ -188,7 +188,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         what = f"train.weight: '{case.train.weight}' is none of the features"
         raise ConfigError(what, where=case.name, fix=f"choose one of: {', '.join(job.features)}")
     shape = _shape(job, len(entities))
-    fitted = fit(gold, index, parts.train, shape, _smoothing(job))
+    fitted = fit(gold, index, parts.train, shape, **_fit_options(job))
     if job.start is not None:
         champion = model_at(job.start, job.storage_options)
         refuse_other(champion, shape, case.model, case.name)
@@ -197,8 +197,10 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     return Prepared(job, gold, index, parts, entities, shape, fitted)
 
 
-def _smoothing(job: TrainJob) -> int | None:
-    return getattr(job.use_case.model, "profile_smoothing", None)
+def _fit_options(job: TrainJob) -> dict[str, Any]:
+    """What the family wants to be fitted beside the scales."""
+    model = job.use_case.model
+    return {"smoothing": getattr(model, "profile_smoothing", None), "bins": getattr(model, "bins", 0)}
 
 
 def _shape(job: TrainJob, entities: int) -> Shape:

@@ -77,6 +77,8 @@ class Loop:
     def __init__(self, setup: Setup) -> None:
         self.setup, self.options = setup, setup.options
         self.network = setup.network.to(setup.device)
+        self.trains = any(parameter.requires_grad for parameter in self.network.parameters())
+        """Whether there is anything to train; a network without weights is judged once, as it is."""
         self.optimiser = _optimiser(self.network, self.options)
         # what validation and scoring use: the network itself, or a copy that follows it slowly
         self.judged = copy.deepcopy(self.network) if self.options.ema else self.network
@@ -97,12 +99,12 @@ class Loop:
         training, DataRefused for bad rows; on all ranks together.
         """
         self._resume()
-        wrapped = _distributed(self.network, self.setup.device)
-        if self.options.compile:
+        wrapped = _distributed(self.network, self.setup.device) if self.trains else self.network
+        if self.options.compile and self.trains:
             wrapped = torch.compile(wrapped)  # type: ignore[assignment]
-        while self.state.epoch < self.options.epochs and not self.state.stopped:
+        while self.state.epoch < self.epochs and not self.state.stopped:
             started, first = time.perf_counter(), self.state.step
-            for batch in self._batches(self.setup.training, self.state.epoch, first):
+            for batch in self._batches(self.setup.training, self.state.epoch, first) if self.trains else ():
                 self._step(wrapped, batch)
                 if self.state.step % self.options.checkpoint_steps == 0 and self.state.step < self.setup.training.steps:
                     self._save(time.perf_counter() - started)
@@ -196,7 +198,7 @@ class Loop:
         share = (self.setup.training.steps - first) / self.setup.training.steps
         line = {
             "epoch": state.epoch + 1,
-            "of": self.options.epochs,
+            "of": self.epochs,
             "loss": state.loss_sum / state.loss_weight if state.loss_weight else float("nan"),
             "validation_loss": loss,
             "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
@@ -259,8 +261,13 @@ class Loop:
         )
 
     @property
+    def epochs(self) -> int:
+        """Epochs at most."""
+        return self.options.epochs if self.trains else 1
+
+    @property
     def _total(self) -> int:
-        return self.options.epochs * self.setup.training.steps
+        return self.epochs * self.setup.training.steps
 
     def _save(self, seconds: float) -> None:
         ranks.asked_of_first(lambda: self._write(seconds))
@@ -316,6 +323,7 @@ def _optimiser(network: nn.Module, options: Train) -> torch.optim.Optimizer:
     One fused kernel per step.
     """
     weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    weights = weights or [nn.Parameter(torch.zeros(0))]  # an optimiser refuses none
     if options.optimiser == "sgd":
         return torch.optim.SGD(
             weights,

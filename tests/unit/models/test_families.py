@@ -1,5 +1,6 @@
 """What every family promises, whatever is inside it."""
 
+from dataclasses import replace
 from typing import get_args
 
 import lightgbm
@@ -24,9 +25,11 @@ OPTIONS = {
     "patchtst": {"patch": 5, "stride": 3, "heads": 2, "layers": 1, **SMALL},
     "mlp": {"recent": 3, **SMALL},
     "trees": {},
+    "seasonal_naive": {"season": 1},
+    "ets": {"season": 0},
 }
 FORECASTERS = sorted(set(FAMILIES) - {"mlp"})
-REGRESSORS = sorted(set(FAMILIES) - {"stid", "nlinear"})
+REGRESSORS = sorted(set(FAMILIES) - {"stid", "nlinear", "seasonal_naive", "ets"})
 LOOKBACK, STEPS = 12, 3
 FITTED = Fitted(np.array([50, 9], np.float32), np.array([10, 2], np.float32), 50.0, 10.0)
 
@@ -66,7 +69,7 @@ def test_every_family_has_options_and_a_place_here():
     )
 
 
-@pytest.mark.parametrize("family", FORECASTERS)
+@pytest.mark.parametrize("family", sorted(set(FORECASTERS) - {"ets"}))
 def test_an_untrained_forecaster_repeats_the_last_known_value(family):
     x = windows()
     x[3, -2:, 0] = float("nan")
@@ -98,7 +101,7 @@ def test_a_sample_does_not_know_the_others_of_its_batch(family):
     assert torch.allclose(values(made, x)[5:7], values(made, x[5:7]), atol=1e-3)
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"trees"}))
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"trees", "seasonal_naive"}))
 def test_every_weight_learns(family):
     made, x = model(family) if family != "mlp" else model(family, horizon=0, past=None), windows(64)
     made.train()
@@ -129,6 +132,68 @@ def test_a_convolution_finds_its_pattern_wherever_it_stands():
     x = torch.zeros(2, 40, 2) + torch.tensor([50.0, 9.0])
     x[0, 10:14, 0], x[1, 25:29, 0] = 90.0, 90.0
     assert torch.allclose(*values(made, x), atol=1e-4)
+
+
+def smoothed(family, options, past, steps):
+    """The forecast [steps] of one past, missing where it is NaN."""
+    shape = Shape(("speed",), len(past), steps, False, 1, "speed", 60.0)
+    fitted = Fitted(np.array([50], np.float32), np.array([10], np.float32), 50.0, 10.0)
+    window = {"family": family, "window": len(past), **options}
+    made = build(TypeAdapter(Model).validate_python(window), shape, fitted).eval()
+    return values(made, torch.tensor(past, dtype=torch.float32)[None, :, None])[0].tolist(), made
+
+
+def test_the_season_before_is_repeated_and_where_it_is_missing_the_one_before_that():
+    gap = float("nan")
+    found, _ = smoothed("seasonal_naive", {"season": 3}, [1, 2, 3, 4, gap, 6], 5)
+    assert found == [4, 2, 6, 4, 2]
+    assert smoothed("seasonal_naive", {"season": 2}, [gap, 7, gap, 8], 2)[0] == [8, 8], "else the last known value"
+
+
+def test_smoothing_goes_on_with_level_trend_and_season():
+    season = [0.0, 5.0, -5.0, 2.0]
+    wave = [50 + season[n % 4] for n in range(24)]
+    assert smoothed("ets", {"season": 4}, wave, 6)[0] == pytest.approx([50 + season[n % 4] for n in range(6)], abs=0.01)
+    line = [float(n) for n in range(40)]
+    found, made = smoothed("ets", {"season": 0}, line, 3)
+    made.rates.data = torch.tensor([3.0, 0.0, 0.0, 9.0])
+    found = values(made, torch.tensor(line)[None, :, None])[0].tolist()
+    assert found == pytest.approx([40, 41, 42], abs=0.5)
+
+
+def test_smoothing_equals_the_plain_recursion():
+    rng = np.random.default_rng(0)
+    past, alpha, beta, gamma, phi, m = rng.normal(50, 10, 30), 0.5, 0.018, 0.119, 0.881, 5
+    _, made = smoothed("ets", {"season": m}, past, 4)
+    made.rates.data = torch.logit(torch.tensor([alpha, beta, gamma, phi]))
+    found = values(made, torch.tensor(past, dtype=torch.float32)[None, :, None])[0].tolist()
+    level, trend, places = past[:m].mean(), 0.0, list(past[:m] - past[:m].mean())
+    for t in range(m, 30):
+        error = past[t] - (level + phi * trend + places[t % m])
+        level, trend = level + phi * trend + alpha * error, phi * trend + beta * error
+        places[t % m] += gamma * error
+    ahead = [level + trend * sum(phi**k for k in range(1, h + 1)) + places[(29 + h) % m] for h in range(1, 5)]
+    assert found == pytest.approx(ahead, abs=1e-3)
+
+
+@pytest.mark.parametrize("family", ["seasonal_naive", "ets"])
+def test_a_window_holds_the_seasons_that_are_needed(family):
+    with pytest.raises(ValidationError, match="must hold"):
+        TypeAdapter(Model).validate_python({"family": family, "window": 24, "season": 25})
+
+
+def test_values_are_encoded_by_how_far_they_are_through_each_bin():
+    options = TypeAdapter(Model).validate_python({"family": "mlp", "window": 1, "bins": 3, "recent": 1, **SMALL})
+    shape = Shape(("speed", "kind"), 1, 0, True, 1, None, 60.0)
+    fitted = replace(FITTED, edges=np.array([[0, 10, 20, 40], [1, 1, 2, 2]], np.float32))
+    made = build(options, shape, fitted).eval()
+    found = made.encoded(torch.tensor([[15.0, 2.0], [-5.0, 1.0], [60.0, float("nan")]]))
+    assert found.tolist() == [[1, 0.5, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
+    again = build(options, shape)
+    again.load_state_dict(made.state_dict())
+    x = torch.tensor([[[15.0, 2.0]]])
+    assert torch.equal(values(made, x), values(again, x))
+    assert made.scales(FITTED).edges.tolist() == fitted.edges.tolist()
 
 
 def test_heads_divide_the_width():

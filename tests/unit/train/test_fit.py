@@ -31,7 +31,9 @@ def table(rows):
     )
 
 
-def fitted(path, *tables, until=None, lookback=1, horizon=0, smoothing=None, slots=24, features=("heat",), **more):
+def fitted(
+    path, *tables, until=None, lookback=1, horizon=0, smoothing=None, bins=0, slots=24, features=("heat",), **more
+):
     for part in tables:
         write_deltalake(str(path), part, mode="append")
     gold = pin(str(path))
@@ -39,7 +41,25 @@ def fitted(path, *tables, until=None, lookback=1, horizon=0, smoothing=None, slo
     end = None if until is None else round((MONDAY + until * HOUR).timestamp() * 1_000_000)
     samples = select_samples(index, Window(lookback, horizon), until=end)
     shape = Shape(features, lookback, horizon, False, 0, None, every=MINUTES_PER_DAY / slots, **more)
-    return fit(gold, index, samples, shape, smoothing), vocabulary(index, samples)
+    return fit(gold, index, samples, shape, smoothing, bins), vocabulary(index, samples)
+
+
+def test_bins_hold_alike_and_only_training_rows(tmp_path):
+    values = [*range(100), 9e6]
+    rows = [("a", hour, value, 0) for hour, value in enumerate(values)]
+    rows[7] = ("a", 7, None, 0)
+    found, _ = fitted(tmp_path, table(rows), until=100, bins=4)
+    known = np.delete(np.arange(100.0), 7)
+    assert found.edges.tolist() == [pytest.approx(np.quantile(known, [0, 0.25, 0.5, 0.75, 1]).tolist())]
+    assert fitted(tmp_path / "other", table(rows))[0].edges is None
+
+
+def test_bins_of_many_rows_are_those_of_rows_that_stand_for_all(tmp_path, monkeypatch):
+    monkeypatch.setattr("nightmill.train.fit.SAMPLE", 500)
+    values = np.random.default_rng(0).permutation(5000).astype(float)
+    rows = [("a", hour, value, 0) for hour, value in enumerate(values)]
+    found, _ = fitted(tmp_path, table(rows[:2500]), table(rows[2500:]), bins=2)
+    assert found.edges[0] == pytest.approx([0, 2500, 5000], abs=300)
 
 
 def test_mean_and_deviation_of_features_and_target(tmp_path):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from nightmill.config import Environment
+from nightmill.config import Environment, UseCase
 from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff import Batches, Cache, Plan, build_index, pin
 from nightmill.lake.registry import Registry
@@ -47,6 +47,19 @@ def test_a_training_leaves_a_model_that_predicts_from_its_files_alone(gold, job)
     assert np.abs(value - truth).mean() < 0.8 * np.abs(last - truth).mean(), "better than the last value"
     assert 0.65 < ((lo <= truth) & (truth <= hi)).mean() < 0.95
     assert 0.75 <= found.bundle.metrics["coverage"] <= 0.85
+
+
+def test_a_model_without_weights_is_judged_as_it_is(gold, job):
+    asked = job(gold(hourly(3, 480)), epochs=5, patience=2)
+    data = asked.use_case.model_dump(mode="json", by_alias=True)
+    naive = {"family": "seasonal_naive", "window": 48, "season": 24}
+    asked = replace(asked, use_case=UseCase.model_validate(data | {"model": naive}))
+    found = only(train_all([asked], 0, Environment()))
+    assert [line["epoch"] for line in found.history] == [1]
+    read, prepared = Bundle.from_files(files(asked)), prepare(asked)
+    truth, value, lo, hi = predicted(read, prepared)
+    assert np.abs(value - truth).mean() < 1.5, "of a daily wave with a deviation of 1"
+    assert 0.65 < ((lo <= truth) & (truth <= hi)).mean() < 0.95
 
 
 @pytest.mark.parametrize("loss", ["quantile", "poisson", "negative_binomial"])
