@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from nightmill.config.values import Fraction, Options
 
@@ -192,7 +200,52 @@ class Trees(Options):
     """Share of the samples that a tree is grown from."""
 
 
-Model = Annotated[
+Single = Annotated[
     Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets,
+    Field(discriminator="family"),
+]
+"""Options of one model."""
+_SINGLE: TypeAdapter[Any] = TypeAdapter(Single)
+
+
+class Member(Options):
+    """One model of an ensemble."""
+
+    model: Any
+    """Family and its options, as in the use case's own model."""
+    train: dict[str, Any] = {}
+    """Options of train that differ for this member, as in {learning_rate: 0.05, epochs: 20}."""
+
+    @field_validator("model")
+    @classmethod
+    def _typed(cls, value: Any) -> Any:
+        return value if isinstance(value, Options) else _SINGLE.validate_python(value)
+
+    @field_serializer("model")
+    def _plain(self, value: Options) -> dict[str, Any]:
+        return value.model_dump(mode="json")
+
+
+class Ensemble(Options):
+    """Several models that are trained one after the other, and whose predictions are averaged."""
+
+    family: Literal["ensemble"]
+    members: list[Member] = Field(min_length=2)
+    """The models."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_bins(self) -> Ensemble:
+        if len({bins for member in self.members if (bins := getattr(member.model, "bins", 0))}) > 1:
+            raise ValueError("members that encode values need the same number of bins")
+        return self
+
+    @property
+    def window(self) -> int:
+        """The longest window of its members."""
+        return max(int(member.model.window) for member in self.members)
+
+
+Model = Annotated[
+    Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets | Ensemble,
     Field(discriminator="family"),
 ]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from nightmill.config.features import Feature
-from nightmill.config.models import Model
+from nightmill.config.models import Ensemble, Member, Model
 from nightmill.config.monitor import Monitor
 from nightmill.config.search import TRAINED, Search
 from nightmill.config.values import Duration, Fraction, Options
@@ -265,15 +265,29 @@ class UseCase(Options):
         for name, kind in wanted.items():
             if kinds.get(name) != kind:
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
-        if self.model.family in ("stid", "nlinear", "seasonal_naive", "ets") and self.task != "forecast":
-            raise ValueError(f"model family {self.model.family} forecasts; for task regress choose mlp or lstm")
-        if self.model.family == "trees":
-            if self.train.start or self.train.ema:
-                raise ValueError("model family trees grows anew: leave train.start and train.ema out")
-            if self.train.loss in ("negative_binomial", "focal"):
-                raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
+        self._families_fit()
         self._searchable()
         return self
+
+    def _families_fit(self) -> None:
+        members = self.model.members if isinstance(self.model, Ensemble) else [Member(model=self.model)]
+        for member in members:
+            family = member.model.family
+            if family in ("stid", "nlinear", "seasonal_naive", "ets") and self.task != "forecast":
+                raise ValueError(f"model family {family} forecasts; for task regress choose mlp, lstm or trees")
+            if family == "trees" and (self.train.start or self.train.ema):
+                raise ValueError("model family trees grows anew: leave train.start and train.ema out")
+            if family == "trees" and self.train.loss in ("negative_binomial", "focal"):
+                raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
+            if beyond := [name for name in member.train if name not in TRAINED]:
+                raise ValueError(f"a member has no train.{beyond[0]} of its own; it may have {', '.join(TRAINED)}")
+            self.trained_as(member)
+        if isinstance(self.model, Ensemble) and self.train.start:
+            raise ValueError("an ensemble is trained anew: leave train.start out")
+
+    def trained_as(self, member: Member) -> Train:
+        """How one model of an ensemble is trained. Raises pydantic's ValidationError for values that do not fit."""
+        return Train.model_validate(self.train.model_dump(mode="json") | member.train)
 
     def _searchable(self) -> None:
         known = [f"model.{name}" for name in type(self.model).model_fields if name != "family"]

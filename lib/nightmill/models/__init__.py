@@ -20,6 +20,7 @@ FAMILIES = {
     "mlp": ("nightmill.models.mlp", "Mlp"),
     "seasonal_naive": ("nightmill.models.seasonal_naive", "SeasonalNaive"),
     "ets": ("nightmill.models.ets", "Ets"),
+    "ensemble": ("nightmill.models.ensemble", "Ensemble"),
     "trees": ("nightmill.models.trees", "Trees"),
 }
 """Name in `model.family` -> module and class; imported when built, because torch takes seconds to import."""

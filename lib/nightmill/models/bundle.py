@@ -93,7 +93,9 @@ class Bundle:
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> content. The same bundle gives the same bytes."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        state = self.network.state_dict()
+        # members of an ensemble may share what was fitted, and safetensors refuses tensors that share memory
+        weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
         description = {
             "format": FORMAT,
             "use_case": self.use_case,

@@ -61,8 +61,10 @@ class Boost:
         import lightgbm
 
         begun = time.perf_counter()
-        columns, y, base, weight = self._gathered(self.setup.training)
-        self.judged = self._gathered(self.setup.validation)
+        assert self.setup.whole is not None
+        training, validation = self.setup.whole()
+        columns, y, base, weight = self._gathered(training)
+        self.judged = self._gathered(validation)
         shown = np.linspace(0, len(y) - 1, min(len(y), SHOWN)).astype(int)
         self.seen = columns[shown], y[shown], base[shown], weight[shown]
         names = [f"c{number}" for number in range(columns.shape[1])]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nightmill.config.load import digest
+from nightmill.config.models import Ensemble
 from nightmill.config.search import Search
 from nightmill.config.usecase import UseCase
 from nightmill.errors import ConfigError, DataRefused
@@ -84,6 +85,14 @@ class TrainJob:
         """What the model sees and predicts; only a value of now may rest on a padded history."""
         horizon = self.use_case.target.horizon or 0
         return Window(self.use_case.model.window, horizon, pad=horizon == 0)
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """Paths or URIs of all checkpoints: the members of an ensemble have one each."""
+        model = self.use_case.model
+        if isinstance(model, Ensemble):
+            return [f"{self.checkpoint}.{number}" for number in range(len(model.members))]
+        return [self.checkpoint]
 
     @property
     def digest(self) -> str:
@@ -200,7 +209,9 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
 def _fit_options(job: TrainJob) -> dict[str, Any]:
     """What the family wants to be fitted beside the scales."""
     model = job.use_case.model
-    return {"smoothing": getattr(model, "profile_smoothing", None), "bins": getattr(model, "bins", 0)}
+    models = [member.model for member in model.members] if isinstance(model, Ensemble) else [model]
+    smoothing = [m.profile_smoothing for m in models if hasattr(m, "profile_smoothing")]
+    return {"smoothing": smoothing[0] if smoothing else None, "bins": max(getattr(m, "bins", 0) for m in models)}
 
 
 def _shape(job: TrainJob, entities: int) -> Shape:

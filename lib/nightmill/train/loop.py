@@ -60,6 +60,8 @@ class Setup:
     device: torch.device
     classes: Tensor | None = None
     """[classes] how much a target of each class counts; all alike without it."""
+    whole: Callable[[], tuple[Feed, Feed]] | None = None
+    """Reads training and validation samples of all ranks; for those that train on the first rank alone."""
     checkpoint: Checkpoint | None = None
     on_epoch: Callable[[dict[str, float]], None] = lambda _: None
     """Called on rank 0 with the epoch's line of the history."""
@@ -193,7 +195,7 @@ class Loop:
             torch._foreach_lerp_(list(self.judged.parameters()), list(self.network.parameters()), 1 - decay)
 
     def _end_epoch(self, started: float, first: int) -> None:
-        loss, state = self._validate(), self.state
+        loss, state = self.judge(), self.state
         seconds = time.perf_counter() - started
         share = (self.setup.training.steps - first) / self.setup.training.steps
         line = {
@@ -225,7 +227,7 @@ class Loop:
             self.setup.on_epoch(line)
 
     @torch.no_grad()
-    def _validate(self) -> float:
+    def judge(self) -> float:
         """Mean loss over the validation samples of all ranks."""
         self.judged.eval()
         total, error = torch.zeros(2, dtype=torch.float64, device=self.setup.device), None

@@ -13,6 +13,7 @@ from nightmill.handoff import Batches, Plan, Samples
 from nightmill.metrics import METRICS, coverage
 from nightmill.models import build
 from nightmill.models.bundle import Bundle
+from nightmill.models.ensemble import Ensemble
 from nightmill.models.interval import calibrate
 from nightmill.models.trees import Trees
 from nightmill.train import ranks
@@ -21,6 +22,7 @@ from nightmill.train.checkpoint import Checkpoint, Identity
 from nightmill.train.job import Prepared, Trained, gold_facts
 from nightmill.train.loop import Feed, Loop, Setup
 from nightmill.train.start import add_updates, freeze, merge_updates, model_at, take_over
+from nightmill.train.together import Together
 
 CALIBRATION_VALUES = 20_000_000
 """Most validation values that are kept for the interval; above that evenly spaced samples stand for all."""
@@ -65,8 +67,10 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     return Trained(bundle, state.history, loop.resumed_from, state.seconds, count, ranks.world())
 
 
-def trainer(setup: Setup) -> Loop | Boost:
+def trainer(setup: Setup) -> Loop | Boost | Together:
     """What trains a network of that kind."""
+    if isinstance(setup.network, Ensemble):
+        return Together(setup, trainer)
     return Boost(setup) if isinstance(setup.network, Trees) else Loop(setup)
 
 
@@ -80,9 +84,16 @@ def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[st
         freeze(network, options.freeze, job.use_case.name)
         if options.lora is not None:
             add_updates(network, options.lora, job.use_case.name)
+    parts = prepared.parts.train, prepared.parts.validation
     alone = isinstance(network, Trees)  # trees are grown by the first rank, from all samples
-    training, samples = _feed(prepared, prepared.parts.train, device, alone)
-    validation, _ = _feed(prepared, prepared.parts.validation, device, alone)
+    (training, samples), (validation, _) = (_feed(prepared, part, device, alone) for part in parts)
+
+    def whole() -> tuple[Feed, Feed]:
+        if alone:
+            return training, validation
+        both = [_feed(prepared, part, device, True)[0] for part in parts]
+        return both[0], both[1]
+
     known = {name: code for code, name in enumerate(prepared.entities, start=1)}
     identity = Identity(job.use_case.name, job.digest, gold_facts(prepared), samples, job.seed)
     return Setup(
@@ -95,6 +106,7 @@ def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[st
         seed=job.seed,
         device=device,
         classes=_class_weights(prepared) if options.balance else None,
+        whole=whole,
         checkpoint=Checkpoint(job.checkpoint, identity, job.storage_options),
         on_epoch=on_epoch,
     )

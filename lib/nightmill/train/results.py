@@ -35,7 +35,7 @@ class Results:
         """Counts an attempt; False where the job has its outcome already, or has just been given up."""
         if self.outcome(read=False) is not None:
             return False
-        stands = fingerprint(self.job.checkpoint, self.job.storage_options)
+        stands = "".join(fingerprint(path, self.job.storage_options) for path in self.job.checkpoints)
         before = json.loads(self.folder.get(ATTEMPTS) or "{}")
         attempts = before.get("count", 0) + 1 if before.get("stands") == stands else 1
         if attempts > MOST_ATTEMPTS:
@@ -49,10 +49,11 @@ class Results:
         return True
 
     def remove(self) -> None:
-        """Removes all that the job left, its checkpoint too: once its model lies elsewhere."""
+        """Removes all that the job left, its checkpoints too: once its model lies elsewhere."""
         self.folder.remove()
-        folder, name = Folder.of(self.job.checkpoint, self.job.storage_options)
-        folder.delete(name)
+        for path in self.job.checkpoints:
+            folder, name = Folder.of(path, self.job.storage_options)
+            folder.delete(name)
 
     def progress(self, line: dict[str, float]) -> None:
         """Adds one epoch's line."""

@@ -177,7 +177,8 @@ class Study:
         """The trial to begin or to take up again, noted as running; None where the search is over."""
         for trial in self.trials:
             if trial.state == "running":
-                stands = fingerprint(f"{self.job.checkpoint}.{trial.number}", self.job.storage_options)
+                paths = self.job.trial(trial.number, trial.options).checkpoints
+                stands = "".join(fingerprint(path, self.job.storage_options) for path in paths)
                 attempts = trial.attempts + 1 if trial.stands == stands else 1
                 if attempts <= MOST_ATTEMPTS:
                     return self.keep(replace(trial, attempts=attempts, stands=stands))
@@ -195,7 +196,8 @@ class Study:
         self.folder.put(self.name, "\n".join(lines).encode())
         self._kept = known
         if trial.state != "running":
-            self.folder.delete(f"{self.name}.{trial.number}")
+            for path in self.job.trial(trial.number, trial.options).checkpoints:
+                self.folder.delete(path.rpartition("/")[2])
         return trial
 
     def hopeless(self, trial: Trial, losses: list[float | None]) -> bool:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nightmill.config.models import Model
 from nightmill.models import FAMILIES, build
+from nightmill.models.ensemble import Ensemble
 from nightmill.models.shape import Fitted, Shape
 from nightmill.models.trees import Trees
 
@@ -27,6 +28,7 @@ OPTIONS = {
     "trees": {},
     "seasonal_naive": {"season": 1},
     "ets": {"season": 0},
+    "ensemble": {},
 }
 FORECASTERS = sorted(set(FAMILIES) - {"mlp"})
 REGRESSORS = sorted(set(FAMILIES) - {"stid", "nlinear", "seasonal_naive", "ets"})
@@ -37,7 +39,12 @@ FITTED = Fitted(np.array([50, 9], np.float32), np.array([10, 2], np.float32), 50
 def model(family, **shape):
     torch.manual_seed(0)
     shape = {"lookback": LOOKBACK, "horizon": STEPS, "pad": False, "entities": 4, "past": "speed", "every": 60} | shape
-    options = TypeAdapter(Model).validate_python({"family": family, "window": shape["lookback"], **OPTIONS[family]})
+    asked = {"family": family, "window": shape["lookback"], **OPTIONS[family]}
+    if family == "ensemble":
+        windows_of = {"gru": shape["lookback"], "trees": max(1, shape["lookback"] - 3)}
+        members = [{"model": {"family": name, "window": size, **OPTIONS[name]}} for name, size in windows_of.items()]
+        asked = {"family": family, "members": members}
+    options = TypeAdapter(Model).validate_python(asked)
     return build(options, Shape(("speed", "rain"), **shape), FITTED).eval()
 
 
@@ -48,6 +55,10 @@ def windows(count=16, lookback=LOOKBACK, seed=0):
 
 def stirred(made):
     """The same with a head, or a forest, that says something."""
+    if isinstance(made, Ensemble):
+        for member in made.each:
+            stirred(member)
+        return made
     if not isinstance(made, Trees):
         torch.nn.init.normal_(made.head.linear.weight)
         return made

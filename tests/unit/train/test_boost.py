@@ -20,7 +20,7 @@ from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
 from nightmill.models.shape import Fitted, Shape
 from nightmill.train.boost import Boost
 from nightmill.train.job import SearchJob, prepare
-from nightmill.train.loop import Feed, Setup
+from nightmill.train.loop import Feed, Loop, Setup
 from nightmill.train.ray_group import search_all, train_all
 
 from .conftest import hourly
@@ -119,7 +119,8 @@ def grown(x, y, head, loss, weight=None, **shape):
 
     feed = Feed(Once(), 1, size)
     options = Train(epochs=10, learning_rate=0.2, loss=loss)
-    Boost(Setup(network, feed, feed, ["e"], np.ones(1, np.int64), options, 0, torch.device("cpu"))).run()
+    setup = Setup(network, feed, feed, ["e"], np.ones(1, np.int64), options, 0, torch.device("cpu"))
+    Boost(replace(setup, whole=lambda: (feed, feed))).run()
     return network.head.value(network(batch.x, batch.entity))[:, 0].numpy(), network
 
 
@@ -183,6 +184,84 @@ def test_a_search_grows_trees_too(trees, tmp_path):
     one = SearchJob(**vars(asked) | {"use_case": case, "checkpoint": str(tmp_path / "trials")})
     (found,) = search_all([one], 0, Environment())
     assert [trial.state for trial in found.trials] == ["complete"] * 3
+
+
+TOGETHER = {
+    "family": "ensemble",
+    "members": [
+        {"model": SMALL, "train": {"learning_rate": 0.2, "epochs": 3}},
+        {"model": {"family": "nlinear", "window": 24}},
+        {"model": {"family": "stid", "window": 4, "hidden": 16, "blocks": 1, "embedding": 8, "slots": 24}},
+    ],
+}
+
+
+@pytest.fixture
+def ensemble(trees):
+    """A job of trees and two networks."""
+
+    def make(**train):
+        asked = trees(**{"learning_rate": 0.01, "epochs": 5} | train)
+        data = asked.use_case.model_dump(mode="json", by_alias=True) | {"model": TOGETHER}
+        return replace(asked, use_case=UseCase.model_validate(data))
+
+    return make
+
+
+def test_an_ensemble_is_the_mean_of_its_members_each_trained_as_if_alone(ensemble, trees):
+    asked, told = ensemble(), []
+    trained = only(train_all([asked], 0, Environment(), told.append))
+    assert [line["epoch"] for line in told] == list(range(1, 14)) and {line["of"] for line in told} == {14}
+    assert [line["epoch"] for line in trained.history] == list(range(1, 15))
+    read = Bundle.from_files({name: Path(asked.result, name).read_bytes() for name in (WEIGHTS, DESCRIPTION)})
+    x, entity = torch.randn(20, 24, 2) * 10 + 50, torch.randint(0, 4, (20,))
+    with torch.inference_mode():
+        each = [member(x[:, -member.shape.lookback :], entity) for member in read.network.each]
+        assert torch.equal(read.network(x, entity), torch.stack(each).mean(0))
+    assert [member.shape.lookback for member in read.network.each] == [6, 24, 4]
+    losses = [line["validation_loss"] for line in trained.history]
+    assert losses[-1] < max(losses[2], losses[7], losses[12])
+    assert 0.7 < trained.bundle.metrics["coverage"] < 0.9
+    assert not [path for path in Path(asked.checkpoint).parent.glob("checkpoint*") if path.name.endswith(".0")]
+
+
+def test_an_ensemble_that_is_killed_goes_on_with_the_member_that_was_under_way(ensemble, monkeypatch):
+    asked = ensemble()
+    whole = only(train_all([asked], 0, Environment()))
+    for path in asked.checkpoints:
+        Path(path).unlink(missing_ok=True)
+    end_epoch, seen = Loop._end_epoch, []
+
+    def killed(self, started, first):
+        end_epoch(self, started, first)
+        seen.append(self.state.epoch)
+        if len(seen) == 7:  # in the second network
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_end_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_all([asked], 0, Environment())
+    again = only(train_all([asked], 0, Environment()))
+    assert again.resumed_from
+    assert again.bundle.to_files()[WEIGHTS] == whole.bundle.to_files()[WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ([TOGETHER["members"][0]], "at least 2"),
+        ([{"model": TOGETHER}, TOGETHER["members"][0]], "does not match any of the expected tags"),
+        ([{"model": SMALL, "train": {"loss": "mse"}}, TOGETHER["members"][1]], "no train.loss of its own"),
+        ([{"model": SMALL, "train": {"epochs": 0}}, TOGETHER["members"][1]], "greater than 0"),
+        ([{"model": {"family": "moss"}}, TOGETHER["members"][1]], "does not match any of the expected tags"),
+        ([{"model": {"family": "mlp", "bins": b}} for b in (4, 8)], "the same number of bins"),
+    ],
+)
+def test_an_ensemble_that_does_not_fit_is_refused_when_the_file_is_read(trees, members, said):
+    data = trees().use_case.model_dump(mode="json", by_alias=True)
+    with pytest.raises(ValueError, match=said):
+        UseCase.model_validate(data | {"model": {"family": "ensemble", "members": members}})
 
 
 @pytest.mark.parametrize(
