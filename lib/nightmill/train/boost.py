@@ -109,7 +109,8 @@ class Boost:
         state.history.append(line)
         patience = self.options.patience
         enough = patience is not None and state.epoch - state.best_epoch >= patience
-        state.stopped = self.setup.give_up(state.history) or enough
+        state.given_up = self.setup.give_up(state.history)
+        state.stopped = state.given_up or enough
         state.epoch, state.seconds = state.epoch + 1, state.seconds + seconds
         self.setup.on_epoch(line)
         return state

@@ -36,7 +36,9 @@ class State:
     best_loss: float = float("inf")
     best_epoch: int = -1
     stopped: bool = False
-    """Whether patience ran out."""
+    """Whether patience ran out, or the training was given up."""
+    given_up: bool = False
+    """Whether a search gave it up."""
     seconds: float = 0.0
     """Spent in training and validation, over all attempts."""
     history: list[dict[str, float]] = field(default_factory=list)

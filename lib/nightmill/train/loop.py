@@ -66,7 +66,7 @@ class Setup:
     on_epoch: Callable[[dict[str, float]], None] = lambda _: None
     """Called on rank 0 with the epoch's line of the history."""
     give_up: Callable[[list[dict[str, float]]], bool] = lambda _: False
-    """Called on rank 0 with the history after each epoch; whether the training ends here."""
+    """Called on rank 0 with the history after each epoch; whether the training ends here, as a hopeless one."""
 
 
 class Loop:
@@ -216,12 +216,13 @@ class Loop:
         state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
         enough = self.options.patience is not None and waited >= self.options.patience
 
-        def decide() -> bool:
-            state.stopped = self.setup.give_up(state.history) or enough
+        def decide() -> tuple[bool, bool]:
+            state.given_up = self.setup.give_up(state.history)
+            state.stopped = state.given_up or enough
             self._write(seconds)
-            return state.stopped
+            return state.stopped, state.given_up
 
-        state.stopped = ranks.asked_of_first(decide)  # once, and the same for all
+        state.stopped, state.given_up = ranks.asked_of_first(decide)  # once, and the same for all
         state.seconds += seconds
         if ranks.rank() == 0:
             self.setup.on_epoch(line)

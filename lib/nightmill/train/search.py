@@ -144,10 +144,9 @@ def _run(
     state = trainer(replace(setup, give_up=lambda history: study.hopeless(trial, _losses(history)))).run()
     trial.losses = _losses(state.history)
     loss = state.best_loss if setup.options.patience is not None else state.history[-1]["validation_loss"]
-    given_up = ranks.asked_of_first(lambda: study.hopeless(trial, trial.losses))
     if not math.isfinite(loss):
         raise WorkFailed("the validation loss is not a number")
-    trial.state, trial.loss = ("pruned" if given_up else "complete"), loss
+    trial.state, trial.loss = ("pruned" if state.given_up else "complete"), loss
 
 
 def _losses(history: list[dict[str, float]]) -> list[float | None]:

@@ -58,6 +58,7 @@ class Together:
                     checkpoint=checkpoint and replace(checkpoint, path=f"{checkpoint.path}.{number}"),
                     whole=self._whole(member.shape.lookback),
                     on_epoch=told,
+                    give_up=lambda _: False,  # what a member loses says nothing of their mean
                 )
             )
             state = trainer.run()

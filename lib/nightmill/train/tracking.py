@@ -105,7 +105,7 @@ def _write(client: MlflowClient, run: str, use_case: UseCase, trained: Trained) 
         Metric(name, line[name], now, int(line["epoch"]))
         for line in trained.history
         for name in PER_EPOCH
-        if name in line
+        if name in line and line[name] == line[name]
     ]
     final = {f"validation_{name}": value for name, value in trained.bundle.metrics.items()}
     final |= {"training_seconds": trained.seconds, "training_samples": float(trained.samples)}

@@ -186,6 +186,17 @@ def test_a_search_grows_trees_too(trees, tmp_path):
     assert [trial.state for trial in found.trials] == ["complete"] * 3
 
 
+def test_a_search_over_an_ensemble_judges_the_mean_and_gives_up_none(ensemble, tmp_path):
+    asked = ensemble(epochs=3)
+    search = Search.model_validate({"space": {"train.learning_rate": {"low": 1e-9, "high": 0.1, "log": True}}})
+    case = asked.use_case.model_copy(update={"search": search.model_copy(update={"trials": 8})})
+    one = SearchJob(**vars(asked) | {"use_case": case, "checkpoint": str(tmp_path / "trials")})
+    (found,) = search_all([one], 0, Environment())
+    assert [trial.state for trial in found.trials] == ["complete"] * 8
+    assert all(trial.loss == trial.losses[-1] and len(trial.losses) == 10 for trial in found.trials)
+    assert [path.name for path in tmp_path.glob("trials*")] == ["trials"], "no checkpoint is left"
+
+
 TOGETHER = {
     "family": "ensemble",
     "members": [
