@@ -528,10 +528,7 @@ def main() -> int:
     scale(report, uri, folder)
     memory(report, build(folder / "daily", asked.memory_days, asked.sensors), folder)
     shutil.rmtree(folder)
-    asked.results.mkdir(parents=True, exist_ok=True)
-    (asked.results / "bench-handoff.md").write_text(report.text)
-    print(report.text)
-    return 1 if report.missed else 0
+    return report.finish(asked.results, "bench-handoff.md")
 
 
 if __name__ == "__main__":

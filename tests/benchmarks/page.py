@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class Report:
     """The page, and whether its bounds hold."""
@@ -25,3 +27,11 @@ class Report:
         """Adds a paragraph."""
         self.text += f"\n{text}\n"
         print(text, flush=True)
+
+    def finish(self, folder: Path | None, name: str) -> int:
+        """Prints the page, and writes it where there is a folder for it; 1 where a bound is missed, else 0."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(self.text)
+        print(self.text)
+        return 1 if self.missed else 0

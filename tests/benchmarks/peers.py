@@ -224,11 +224,7 @@ def main() -> int:
             holds=mine_ <= other_ and fit >= 2 * took,
         )  # fmt: skip
     shutil.rmtree(folder)
-    if not asked.only:
-        asked.results.mkdir(parents=True, exist_ok=True)
-        (asked.results / "bench-peers.md").write_text(report.text)
-    print(report.text)
-    return 1 if report.missed else 0
+    return report.finish(None if asked.only else asked.results, "bench-peers.md")
 
 
 if __name__ == "__main__":

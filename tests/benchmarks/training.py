@@ -369,11 +369,7 @@ def main() -> int:
     for name in asked.only or PARTS:
         PARTS[name](report, folder)
     shutil.rmtree(folder)
-    if not asked.only:
-        asked.results.mkdir(parents=True, exist_ok=True)
-        (asked.results / "bench-train.md").write_text(report.text)
-    print(report.text)
-    return 1 if report.missed else 0
+    return report.finish(None if asked.only else asked.results, "bench-train.md")
 
 
 if __name__ == "__main__":

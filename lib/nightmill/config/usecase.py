@@ -135,6 +135,10 @@ class Train(Options):
     checkpoint_steps: PositiveInt = 200
     """Steps between checkpoints within an epoch; each epoch ends with one."""
 
+    def having(self, options: Mapping[str, Any]) -> Train:
+        """The same with other values, as of one model of an ensemble. Raises pydantic's ValidationError."""
+        return Train.model_validate(self.model_dump(mode="json") | dict(options))
+
 
 class Score(Options):
     """How predictions are made."""
@@ -281,19 +285,15 @@ class UseCase(Options):
                 raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
             if beyond := [name for name in member.train if name not in TRAINED]:
                 raise ValueError(f"a member has no train.{beyond[0]} of its own; it may have {', '.join(TRAINED)}")
-            self.trained_as(member)
+            self.train.having(member.train)
         if isinstance(self.model, Ensemble) and self.train.start:
             raise ValueError("an ensemble is trained anew: leave train.start out")
 
-    def trained_as(self, member: Member) -> Train:
-        """How one model of an ensemble is trained. Raises pydantic's ValidationError for values that do not fit."""
-        return Train.model_validate(self.train.model_dump(mode="json") | member.train)
-
     def _searchable(self) -> None:
-        known = [f"model.{name}" for name in type(self.model).model_fields if name != "family"]
-        known += [f"train.{name}" for name in TRAINED]
         if self.search is None:
             return
+        known = [f"model.{name}" for name in type(self.model).model_fields if name != "family"]
+        known += [f"train.{name}" for name in TRAINED]
         for name in self.search.space:
             if name not in known:
                 near = get_close_matches(name, known, 1, 0.5)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from nightmill import errors
 from nightmill.errors import NightmillError, WorkFailed
 
+MOST_ATTEMPTS = 2
+"""What lost its workers this often without a further checkpoint is given up: it takes nothing else with it."""
+
 
 def to_json(error: BaseException) -> dict[str, str]:
     """An error as plain texts. What is not a NightmillError becomes a WorkFailed that names its type."""

@@ -26,9 +26,10 @@ from nightmill.config.environment import Environment
 from nightmill.config.environment import Ray as RayOptions
 from nightmill.errors import MachineError, NightmillError, WorkFailed
 from nightmill.train import failure, ranks
+from nightmill.train.failure import MOST_ATTEMPTS
 from nightmill.train.job import Prepared, SearchJob, Trained, TrainJob, prepare
 from nightmill.train.one import train_one
-from nightmill.train.results import MOST_ATTEMPTS, Results
+from nightmill.train.results import Results
 from nightmill.train.search import Searched, search_one
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,12 @@ from nightmill.errors import NightmillError, WorkFailed
 from nightmill.lake.files import Folder
 from nightmill.train import failure
 from nightmill.train.checkpoint import fingerprint
+from nightmill.train.failure import MOST_ATTEMPTS
 from nightmill.train.job import SearchJob, Trained, TrainJob, describe
 from nightmill.train.search import Searched
 from nightmill.train.start import model_at
 
 DONE, FAILED, PROGRESS, ATTEMPTS = "trained.json", "failed.json", "progress.jsonl", "attempts.json"
-MOST_ATTEMPTS = 2
-"""A model whose workers died this often without a further checkpoint is given up: it takes no other with it."""
 
 
 class Results:

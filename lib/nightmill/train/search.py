@@ -24,6 +24,7 @@ from nightmill.errors import NightmillError, WorkFailed
 from nightmill.lake.files import Folder
 from nightmill.train import failure, ranks
 from nightmill.train.checkpoint import fingerprint
+from nightmill.train.failure import MOST_ATTEMPTS
 from nightmill.train.job import Prepared, SearchJob
 from nightmill.train.one import set_up, trainer
 
@@ -36,8 +37,6 @@ UNHURRIED = 3
 """A trial is given up in its first epochs / UNHURRIED at the earliest: losses after few epochs say little."""
 TRIES = 50
 """Draws after which a search that only meets options it has tried counts through those that are left."""
-MOST_ATTEMPTS = 2
-"""A trial whose workers died this often without a further checkpoint has failed."""
 
 
 @dataclass

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nightmill.config.usecase import Train
 from nightmill.models.ensemble import Ensemble
 from nightmill.train.checkpoint import State
 from nightmill.train.loop import Feed, Loop, Setup, Source
@@ -38,8 +37,7 @@ class Together:
         Raises what the members' trainings raise.
         """
         whole = State()
-        own = self.setup.options.model_dump(mode="json")
-        options = [Train.model_validate(own | member.train) for member in self.network.options.members]
+        options = [self.setup.options.having(member.train) for member in self.network.options.members]
         of = sum(one.epochs for one in options) + 1
         for number, (member, one) in enumerate(zip(self.network.each, options)):
             before = len(whole.history)
