@@ -168,7 +168,7 @@ class ByEntity(Options):
     """Split by entity; validation and test predict once per entity, from its last row."""
 
     validation: Fraction = 0.2
-    """Share of the other entities, cut at a random point of their life like the test."""
+    """Share of the other entities, each cut at ten points of its life as the test is at one."""
     test: str | None = None
     """Glob over entity names that are the test, as in test/*; without it a share as large as validation's."""
 

@@ -13,6 +13,9 @@ from nightmill.errors import DataRefused
 from nightmill.handoff.index import Index, show_time
 from nightmill.handoff.samples import Samples, Window, select_samples
 
+CUTS = 10
+"""Points of its life from which a validation entity is predicted: one each of few entities says little of a model."""
+
 
 class Parts(NamedTuple):
     """The three parts of a split; no row to be predicted is in two of them."""
@@ -27,8 +30,8 @@ def split_samples(index: Index, window: Window, split: Split, seed: int, since: 
 
     By time: the last share of the steps between the first and the last row is the test, the share before it
     the validation, and a window lies inside one part. By entity: the test's entities are predicted once each, from
-    their last possible origin; each validation entity once, from a random point of its life. Membership and cut are
-    hashes of seed and entity name, so they stay when other entities come or go.
+    their last possible origin; each validation entity from points spread evenly over its life, the first a random one.
+    Membership and points are hashes of seed and entity name, so they stay when other entities come or go.
 
     Raises DataRefused where a part is empty, or a single entity should be split by entity.
     """
@@ -76,7 +79,7 @@ def _by_entity(index: Index, window: Window, shares: ByEntity, seed: int, since:
     train = [name for name in others if name not in validation]
     return Parts(
         select_samples(index, window, since=since, entities=train),
-        _cut_once(index, select_samples(index, window, since=since, entities=validation), seed),
+        _cut(index, select_samples(index, window, since=since, entities=validation), seed),
         select_samples(index, window, since=since, entities=test, last_only=True),
     )
 
@@ -92,8 +95,13 @@ def _share(names: list[str], share: float, seed: int, what: str) -> set[str]:
     return chosen
 
 
-def _cut_once(index: Index, samples: Samples, seed: int) -> Samples:
-    """One origin per entity, uniform over its rows from the one where a full window (or its whole life) is seen."""
+def _cut(index: Index, samples: Samples, seed: int) -> Samples:
+    """CUTS origins per entity, evenly spaced over its rows from where a full window (or its whole life) is seen.
+
+    Where they begin is uniform, and so is each; all entities count alike, however long they lived. What the origins of
+    an entity say is pooled with all others': Dunn, Wasserman & Ramdas 2022, "Distribution-Free Prediction Sets for
+    Two-Layer Hierarchical Models".
+    """
     lookback = samples.window.lookback
     life = samples.seen_to - samples.seen_from + 1
     begin = np.maximum(samples.first, samples.seen_from + np.minimum(lookback, life) - 1)
@@ -104,12 +112,13 @@ def _cut_once(index: Index, samples: Samples, seed: int) -> Samples:
     chosen, origins = [], []
     for low, high in zip(bounds, np.append(bounds[1:], len(entity)), strict=True):
         draw = _draw(seed, "cut", index.entities[entity[low]])
-        number = edges[low] + int(draw * (edges[high] - edges[low]))
-        interval = int(np.searchsorted(edges, number, side="right")) - 1
+        share = (draw + np.arange(CUTS)) / CUTS
+        number = np.unique(edges[low] + (share * (edges[high] - edges[low])).astype(np.int64))
+        interval = np.searchsorted(edges, number, side="right") - 1
         chosen.append(interval)
         origins.append(begin[interval] + number - edges[interval])
-    at = np.array(origins, np.int64)
-    return samples.take(np.array(chosen, np.int64)).at(at, at)
+    at = np.concatenate([*origins, np.zeros(0, np.int64)])
+    return samples.take(np.concatenate([*chosen, np.zeros(0, np.int64)])).at(at, at)
 
 
 def _draw(seed: int, what: str, name: str) -> float:

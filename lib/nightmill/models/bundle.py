@@ -22,7 +22,7 @@ from nightmill.models.network import Network
 from nightmill.models.shape import Shape
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-FORMAT = 2
+FORMAT = 3
 """Version of the description's layout."""
 
 Floats = NDArray[np.float32]
@@ -103,12 +103,7 @@ class Bundle:
             "options": self.options.model_dump(mode="json"),
             "shape": self.shape.to_json(),
             "entities": self.entities,
-            "interval": {
-                "share": self.interval.share,
-                "low": [_number(v) for v in self.interval.low],
-                "high": [_number(v) for v in self.interval.high],
-                "count": list(self.interval.count),
-            },
+            "interval": self.interval.to_json(),
             "config": self.config,
             "gold": self.gold,
             "seed": self.seed,
@@ -150,14 +145,11 @@ def _assemble(data: dict[str, Any], weights: dict[str, Tensor], where: str) -> B
             raise ConfigError(f"model family '{data['options']['family']}' is not known here", where=where)
         options: Any = TypeAdapter(Model).validate_python(data["options"])
         network = build(options, Shape.from_json(data["shape"]))
-        interval = data["interval"]
         bundle = Bundle(
             network=network,
             options=options,
             entities=list(data["entities"]),
-            interval=Interval(
-                interval["share"], _floats(interval["low"], -1), _floats(interval["high"], 1), tuple(interval["count"])
-            ),
+            interval=Interval.from_json(data["interval"]),
             **{name: data[name] for name in ("use_case", "target", "config", "gold", "seed", "training", "metrics")},
             deciles=list(data.get("deciles", [])),
         )
@@ -195,15 +187,11 @@ def _sizes(bundle: Bundle) -> str:
     shape = bundle.shape
     if len(bundle.entities) != shape.entities:
         return f"{len(bundle.entities)} entities are named instead of {shape.entities}"
-    if len(bundle.interval.low) != shape.steps or len(bundle.interval.high) != shape.steps:
-        return f"intervals are given for {len(bundle.interval.low)} steps instead of {shape.steps}"
+    if len(bundle.interval.steps) != shape.steps:
+        return f"intervals are given for {len(bundle.interval.steps)} steps instead of {shape.steps}"
     return ""
 
 
 def _number(value: float) -> float | None:
     """JSON has neither NaN nor infinity; both are written as null."""
     return float(value) if np.isfinite(value) else None
-
-
-def _floats(values: list[float | None], sign: int) -> Floats:
-    return np.array([sign * np.inf if v is None else v for v in values], dtype=np.float32)

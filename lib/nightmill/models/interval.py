@@ -3,30 +3,81 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
+LEVELS = 10
+"""Most levels of a prediction that have offsets of their own."""
+LEAST = 50
+"""Residuals that a level rests on at least; where there are fewer in all, there is one level."""
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """What widens (or narrows) the ends that the head expects for one step ahead, by the level of their middle."""
+
+    edges: Array
+    """[levels - 1] where a level ends and the next begins, ascending, in the target's unit."""
+    low: Array
+    """[levels] in the target's unit, usually negative where the head gives a point."""
+    high: Array
+    """[levels] in the target's unit."""
+    count: tuple[int, ...]
+    """[levels] known validation residuals that each level's offsets rest on."""
+
 
 @dataclass(frozen=True)
 class Interval:
-    """Offsets that widen (or narrow) what the head expects into an interval: lo = its lower end + low, and so hi."""
+    """Offsets that make an interval of what the head expects: lo = its lower end + low, and so hi."""
 
     share: float
     """Share of truths that should fall inside."""
-    low: Array
-    """[steps] in the target's unit, usually negative where the head gives a point."""
-    high: Array
-    """[steps] in the target's unit."""
-    count: tuple[int, ...]
-    """Known validation residuals per step that the offsets rest on."""
+    steps: tuple[Offsets, ...]
+    """One per step ahead."""
 
     def round(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """(lo, hi) [n, steps] of what the head expects; narrowing never turns the ends round."""
-        lo = lower + self.low
-        return lo, np.maximum(upper + self.high, lo)
+        lo, hi = np.empty_like(lower), np.empty_like(upper)
+        for step, at in enumerate(self.steps):
+            level = np.searchsorted(at.edges, _middle(lower[:, step], upper[:, step]), side="right")
+            lo[:, step] = lower[:, step] + at.low[level]
+            hi[:, step] = upper[:, step] + at.high[level]
+        return lo, np.maximum(hi, lo)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; infinite offsets, which JSON does not have, as null."""
+        return {
+            "share": self.share,
+            "steps": [
+                {
+                    "edges": at.edges.tolist(),
+                    "low": [v if np.isfinite(v) else None for v in at.low.tolist()],
+                    "high": [v if np.isfinite(v) else None for v in at.high.tolist()],
+                    "count": list(at.count),
+                }
+                for at in self.steps
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Interval:
+        """The inverse of `to_json`. Raises KeyError and TypeError where something is missing."""
+        return cls(
+            data["share"],
+            tuple(
+                Offsets(
+                    np.array(at["edges"], np.float32),
+                    np.array([-np.inf if v is None else v for v in at["low"]], np.float32),
+                    np.array([np.inf if v is None else v for v in at["high"]], np.float32),
+                    tuple(at["count"]),
+                )
+                for at in data["steps"]
+            ),
+        )
 
 
 def calibrate(truth: Array, lower: Array, upper: Array, share: float) -> Interval:
@@ -38,14 +89,44 @@ def calibrate(truth: Array, lower: Array, upper: Array, share: float) -> Interva
     2018, "Distribution-Free Predictive Inference for Regression", for a point, and Romano, Patterson & Candès 2019,
     "Conformalized Quantile Regression", for quantiles. Where n is too small for that rank, the outermost residual
     stands in and the interval covers less than it should; with no residual at all it is infinite.
+
+    That is done for each of up to LEVELS levels of the prediction apart, as its quantiles part them: Boström &
+    Johansson 2020, "Mondrian Conformal Regressors". So an interval is as wide as errors are where the prediction lies,
+    and still right where other levels are more frequent than they were in validation.
     """
-    low, high, counts = [], [], []
-    for from_lower, from_upper in zip((truth.astype(np.float64) - lower).T, (truth.astype(np.float64) - upper).T):
-        n = int((~np.isnan(from_lower)).sum())
-        counts.append(n)
+    return Interval(share, tuple(_offsets(*columns, share) for columns in zip(truth.T, lower.T, upper.T)))
+
+
+def _offsets(truth: Array, lower: Array, upper: Array, share: float) -> Offsets:
+    known = ~np.isnan(truth)
+    truth, lower, upper = truth[known].astype(np.float64), lower[known], upper[known]
+    middle = _middle(lower, upper)
+    edges = _edges(np.sort(middle))
+    level = np.searchsorted(edges, middle, side="right")
+    low, high, count = [], [], []
+    for number in range(len(edges) + 1):
+        here = level == number
+        n = int(here.sum())
+        count.append(n)
         # the ranks of a share such as 0.8 are whole numbers that floating point misses by 1e-15
         below = int(np.floor((n + 1) * (1 - share) / 2 + 1e-9))
         above = int(np.ceil((n + 1) * (1 + share) / 2 - 1e-9))
-        low.append(np.sort(from_lower)[max(below, 1) - 1] if n else -np.inf)
-        high.append(np.sort(from_upper)[min(above, n) - 1] if n else np.inf)
-    return Interval(share, np.asarray(low, np.float32), np.asarray(high, np.float32), tuple(counts))
+        low.append(np.sort(truth[here] - lower[here])[max(below, 1) - 1] if n else -np.inf)
+        high.append(np.sort(truth[here] - upper[here])[min(above, n) - 1] if n else np.inf)
+    return Offsets(edges, np.asarray(low, np.float32), np.asarray(high, np.float32), tuple(count))
+
+
+def _edges(sorted_middle: Array) -> Array:
+    """Where equal parts begin, at least LEAST values in each: a value that is frequent stays in one level."""
+    n, kept, begun = len(sorted_middle), list[np.float32](), 0
+    parts = min(LEVELS, n // LEAST)
+    for edge in (sorted_middle[n * part // parts] for part in range(1, parts)):
+        here = int(np.searchsorted(sorted_middle, edge, side="left"))
+        if here - begun >= LEAST and n - here >= LEAST:
+            kept.append(edge)
+            begun = here
+    return np.array(kept, np.float32)
+
+
+def _middle(lower: Array, upper: Array) -> Array:
+    return (lower + upper) * np.float32(0.5)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from nightmill.config.usecase import ByEntity, ByTime, Split
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, Parts, Samples, Window, build_index, pin, split_samples
+from nightmill.handoff.split import CUTS
 
 from .conftest import EVERY, STEP, make_index, series, write_gold
 from .test_samples import origins
@@ -95,7 +97,7 @@ def test_by_entity_the_glob_is_the_test_each_predicted_once_at_its_last_row():
 
 def test_by_entity_nobody_is_in_two_parts_and_nobody_is_lost():
     for options in ({}, {"test": None}):
-        names = [names_of(FLEET, part) for part in fleet_parts(**options)]
+        names = [set(names_of(FLEET, part)) for part in fleet_parts(**options)]
         assert sorted(chain.from_iterable(names)) == FLEET.entities
         assert all(4 <= len(part) for part in names)
 
@@ -105,21 +107,25 @@ def test_by_entity_training_takes_all_windows():
     assert train.count == sum(FLEET.runs.length[train.run] - 9)
 
 
-def test_by_entity_validation_is_cut_once_at_a_seeded_point_of_each_life():
+def test_by_entity_validation_is_cut_at_seeded_points_spread_over_each_life():
     cuts = [fleet_parts(seed).validation for seed in range(40)]
     for samples in cuts:
-        assert len(set(names_of(FLEET, samples))) == samples.count
+        assert (samples.first == samples.last).all()
         age = samples.first - FLEET.runs.first[samples.run] + 1
         assert ((age >= 10) & (age <= FLEET.runs.length[samples.run])).all()
+        assert set(Counter(names_of(FLEET, samples)).values()) == {CUTS}
+        gaps = np.diff(samples.first)[np.diff(samples.run) == 0]
+        lives = (FLEET.runs.length[samples.run][1:] - 9)[np.diff(samples.run) == 0]
+        assert (abs(gaps - lives / CUTS) < 1).all()
     place = np.concatenate([(c.first - FLEET.runs.first[c.run] - 9) / (FLEET.runs.length[c.run] - 10) for c in cuts])
     assert np.quantile(place, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.12)  # uniform over life
 
 
-def test_by_entity_a_life_over_several_runs_is_cut_in_one_of_them():
+def test_by_entity_a_life_over_several_runs_is_cut_in_all_of_them():
     index = make_index(*[(f"e{unit:02}", start, 20) for unit in range(30) for start in (0, 50)])
-    runs = {int(run) % 2 for seed in range(5) for run in split_samples(
-        index, Window(5, 2), by_entity(validation=0.3), seed).validation.run}  # fmt: skip
-    assert runs == {0, 1}
+    validation = split_samples(index, Window(5, 2), by_entity(validation=0.3), 0).validation
+    assert set(Counter(validation.run.tolist()).values()) == {CUTS // 2}
+    assert set(Counter(names_of(index, validation)).values()) == {CUTS}
 
 
 def test_by_entity_lives_shorter_than_the_window_are_cut_at_their_end():

@@ -13,7 +13,7 @@ from nightmill.config.models import Lstm, Stid
 from nightmill.errors import ConfigError, DataRefused
 from nightmill.models import build
 from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
-from nightmill.models.interval import Interval
+from nightmill.models.interval import Interval, Offsets
 from nightmill.models.shape import Fitted, Shape
 
 ENTITIES = ["bridge", "tunnel"]
@@ -22,6 +22,11 @@ ENTITIES = ["bridge", "tunnel"]
 class Batch(NamedTuple):
     x: torch.Tensor
     entity: torch.Tensor
+
+
+def offsets(low, high, count):
+    none, *ends = (np.array(values, np.float32) for values in ([], [low], [high]))
+    return Offsets(none, *ends, (count,))
 
 
 def bundle(options=None, **changes):
@@ -34,7 +39,7 @@ def bundle(options=None, **changes):
         torch.nn.init.normal_(parameter, std=0.1)
     known = {
         "entities": ENTITIES,
-        "interval": Interval(0.8, np.array([-3, -5], np.float32), np.array([4, np.inf], np.float32), (20, 0)),
+        "interval": Interval(0.8, (offsets(-3, 4, 20), offsets(-5, np.inf, 0))),
         "use_case": "city/traffic",
         "target": "speed",
         "config": "abc",
@@ -63,7 +68,7 @@ def test_everything_known_of_a_model_comes_back():
     second = Bundle.from_files(first.to_files())
     for name in ("options", "shape", "entities", "use_case", "target", "config", "gold", "seed", "metrics"):
         assert getattr(second, name) == getattr(first, name), name
-    assert second.interval.high.tolist() == [4, float("inf")]
+    assert second.interval.to_json() == first.interval.to_json()
 
 
 def test_predictions_and_intervals_keep_to_what_the_target_can_be():
@@ -76,7 +81,7 @@ def test_predictions_and_intervals_keep_to_what_the_target_can_be():
     kept = Bundle.from_files(kept.to_files())
     found = kept.predict(batch(), kept.codes(["tunnel", "bridge", "ferry"]))
     inside = np.clip(value, low, high)  # what intervals are calibrated on
-    wanted = inside, np.clip(inside + kept.interval.low, low, high), np.clip(inside + kept.interval.high, low, high)
+    wanted = inside, *(np.clip(end, low, high) for end in kept.interval.round(inside, inside))
     for before, after, right in zip((value, lo, hi), found, wanted):
         assert np.array_equal(after, right) and not np.array_equal(after, before)
 
