@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nightmill.config.models import Patchtst as Options
-from nightmill.models.dropout import Dropout
+from nightmill.models.attention import Encoder
 from nightmill.models.network import Network
 from nightmill.models.shape import Fitted, Shape
 
@@ -29,19 +29,8 @@ class Patchtst(Network):
         self.short = (count - 1) * self.stride + self.length - shape.lookback
         self.embed = nn.Linear(self.length * len(shape.features), options.hidden)
         self.place = nn.Parameter(0.02 * torch.randn(count, options.hidden))
-        layer = nn.TransformerEncoderLayer(
-            options.hidden,
-            options.heads,
-            2 * options.hidden,
-            options.dropout,
-            "gelu",
-            batch_first=True,
-            norm_first=True,
-        )
-        layer.self_attn.dropout = 0.0  # as in the paper; with it attention is not fused
-        for name in ("dropout", "dropout1", "dropout2"):
-            setattr(layer, name, Dropout(options.dropout))
-        self.layers = nn.TransformerEncoder(layer, options.layers, nn.LayerNorm(options.hidden), False)
+        layers = [Encoder(options.hidden, options.heads, options.dropout) for _ in range(options.layers)]
+        self.layers = nn.Sequential(*layers, nn.LayerNorm(options.hidden))
         self.head = self.headed(count * options.hidden, zero=shape.past is not None)
 
     def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
