@@ -133,7 +133,7 @@ class Train(Options):
     min_workers: PositiveInt | None = None
     """Fewest workers that go on where machines are lost, until there are more again; all of them without it."""
     checkpoint_steps: PositiveInt = 200
-    """Steps between checkpoints within an epoch; each epoch ends with one."""
+    """Steps between checkpoints within an epoch; an epoch ends with one, unless the last is less than a second old."""
 
     def having(self, options: Mapping[str, Any]) -> Train:
         """The same with other values, as of one model of an ensemble. Raises pydantic's ValidationError."""
@@ -165,7 +165,7 @@ class ByTime(Options):
 
 
 class ByEntity(Options):
-    """Split by entity; validation and test predict once per entity, from its last row."""
+    """Split by entity; the test is predicted once per entity, from its last row."""
 
     validation: Fraction = 0.2
     """Share of the other entities, each cut at ten points of its life as the test is at one."""

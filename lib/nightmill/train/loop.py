@@ -23,6 +23,8 @@ from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
 from nightmill.train.loss import per_value, sums
 from nightmill.train.schedule import learning_rate
 
+AT_RISK = 1.0
+"""Seconds of training from which on an epoch's end is worth a checkpoint."""
 MOMENTUM = 0.9
 FAR = 100
 """Standard deviations from which on a feature is named where the loss is not a number."""
@@ -93,6 +95,8 @@ class Loop:
         )
         self.resumed_from: int | None = None
         """Step, counted over all epochs, at which an earlier attempt was taken up; None for a fresh start."""
+        self._kept = time.perf_counter()
+        """When all was last kept in a checkpoint, or when there was nothing to keep."""
 
     def run(self) -> State:
         """Trains until the last epoch or until patience runs out.
@@ -219,7 +223,8 @@ class Loop:
         def decide() -> tuple[bool, bool]:
             state.given_up = self.setup.give_up(state.history)
             state.stopped = state.given_up or enough
-            self._write(seconds)
+            if time.perf_counter() - self._kept >= AT_RISK:
+                self._write(seconds)
             return state.stopped, state.given_up
 
         state.stopped, state.given_up = ranks.asked_of_first(decide)  # once, and the same for all
@@ -284,6 +289,7 @@ class Loop:
             groups["average"] = dict(self.judged.named_parameters())
         state = replace(self.state, seconds=self.state.seconds + seconds)
         self.setup.checkpoint.save(state, pack(self.network, self.optimiser, groups), ranks.world())
+        self._kept = time.perf_counter()
 
     def _resume(self) -> None:
         """Takes up an earlier attempt."""

@@ -335,6 +335,18 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(t
     assert [h["loss"] for h in first.history] == [h["loss"] for h in second.history]
 
 
+@pytest.mark.parametrize(
+    ("at_risk", "places"),
+    [(0.0, [(0, 2), (0, 4), (1, 0), (1, 2), (1, 4), (2, 0)]), (1e9, [(0, 2), (0, 4), (1, 2), (1, 4)])],
+)
+def test_only_epochs_that_are_worth_it_end_with_a_checkpoint(tmp_path, monkeypatch, at_risk, places):
+    written = []
+    monkeypatch.setattr(Checkpoint, "save", lambda self, state, *_: written.append((state.epoch, state.step)))
+    monkeypatch.setattr("nightmill.train.loop.AT_RISK", at_risk)
+    train(options=Train(epochs=2, checkpoint_steps=2), checkpoint=Checkpoint(str(tmp_path / "c"), identity()))
+    assert written == places
+
+
 def test_a_finished_training_is_not_repeated(tmp_path):
     place = Checkpoint(str(tmp_path / "c"), identity())
     first, _, _ = train(checkpoint=place)
