@@ -170,3 +170,20 @@ def test_predictions_of_a_day_that_is_made_anew_are_told_to_be_stale_and_stay(to
     stale = events(town.work("x").lake, "runs", subject="town/speeds", status="stale")
     assert [e["detail"] for e in stale][-1] == f'{{"days": ["{DAYS[4]}"]}}'
     assert town.rows("predictions") == before
+
+
+def test_files_of_attempts_that_came_to_nothing_are_swept_and_replaced_ones_stay(town: Town) -> None:
+    _score(town, DAYS[4], DAYS[5])
+    table = town.work("x").lake.table("predictions", "town/speeds")
+    before, folder = table.version(), Path(table.uri)
+    assert before is not None
+    count = table.delta(before).to_pyarrow_table().num_rows
+    committed = sorted(path.relative_to(folder) for path in folder.glob("day=*/*.parquet"))
+    killed = [folder / f"day={DAYS[n]}" / f"part-00000-20200101T000000Z-score-abcdef-{n}.parquet" for n in (2, 5)]
+    for path in killed:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half a file")
+    _score(town, DAYS[5])
+    assert not any(path.exists() for path in killed)
+    assert all((folder / path).exists() for path in committed)
+    assert table.delta(before).to_pyarrow_table().num_rows == count, "an older version can still be read"

@@ -20,6 +20,7 @@ from nightmill.handoff.columns import categories, numbers
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
 from nightmill.handoff.layout import Layout, lay_out
+from nightmill.handoff.matrix import READERS
 from nightmill.handoff.plan import Plan
 from nightmill.handoff.prefetch import prefetched
 from nightmill.handoff.rows import Rows, array_fields, hold, row_bytes, sliding
@@ -90,6 +91,7 @@ class Batches:
         sides: Mapping[str, Side] | None = None,
         device: torch.device | str = "cpu",
         prefetch: int = 2,
+        threads: int | None = None,
         memory: int | None = None,
         cache: Cache | None = None,
     ) -> None:
@@ -115,7 +117,8 @@ class Batches:
         self._sides = {name: SideRows(side, index, plan.samples, held) for name, side in (sides or {}).items()}
         sizes = [self._layout.rows * row_bytes(fields), *(side.bytes for side in self._sides.values())]
         share, *shares = _shared(memory, sizes)
-        self._rows = hold(gold, index, self._layout, fields, share, cache)
+        self._rows = hold(gold, index, self._layout, fields, share, cache, min(threads or READERS, READERS))
+        self._fillers = min(threads or FILLERS, FILLERS)
         for side, part in zip(self._sides.values(), shares, strict=True):
             side.hold(part, cache)
         self.rows_read, self.rows_kept = self._rows.rows_read, self._layout.kept
@@ -183,7 +186,7 @@ class Batches:
                 self._fill(places, slots[0])
                 yield slots[0]
             return
-        ahead = prefetched(steps, slots, self._fill, self.prefetch, threads=FILLERS, begin=_to_one_core)
+        ahead = prefetched(steps, slots, self._fill, self.prefetch, threads=self._fillers, begin=_to_one_core)
         with closing(ahead) as filled:
             with _STARTING:  # the number of threads is the process' own
                 threads = torch.get_num_threads()

@@ -21,7 +21,7 @@ from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index
 from nightmill.handoff.layout import Layout
-from nightmill.handoff.matrix import fill
+from nightmill.handoff.matrix import READERS, fill
 
 
 @dataclass
@@ -45,17 +45,23 @@ class Rows:
 
 
 def hold(
-    gold: Pinned, index: Index, layout: Layout, fields: Sequence[Field], memory: int | None, cache: Cache | None
+    gold: Pinned,
+    index: Index,
+    layout: Layout,
+    fields: Sequence[Field],
+    memory: int | None,
+    cache: Cache | None,
+    readers: int = READERS,
 ) -> Rows:
     """The rows of a layout. Raises what `fill` and `Cache.fetch` raise."""
     rows = Rows(list(fields), {}, 0)
     if memory is None or layout.rows * row_bytes(fields) <= memory:
         rows.arrays = {field.name: np.empty((layout.rows, field.width), field.dtype) for field in fields}
-        rows.rows_read = fill(gold, index, layout, fields, rows.arrays)
+        rows.rows_read = fill(gold, index, layout, fields, rows.arrays, readers)
         return rows
 
     def make(arrays: dict[str, Values], release: Callable[[], None]) -> None:
-        rows.rows_read = fill(gold, index, layout, fields, arrays, done=release)
+        rows.rows_read = fill(gold, index, layout, fields, arrays, readers, release)
 
     found = (cache or Cache.at()).fetch(_key(gold, layout, fields), fields, layout.rows, make)
     pa.default_memory_pool().release_unused()  # what decoding took is not kept beside the budget

@@ -68,6 +68,15 @@ class Folder:
             return True
         return Path(self.uri, name).is_file()
 
+    def names(self) -> list[str]:
+        """All files below, as paths from here; none where there is no such folder."""
+        if "://" in self.uri:
+            import obstore
+
+            return [item["path"] for page in obstore.list(self._store()) for item in page]
+        root = Path(self.uri)
+        return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+
     def delete(self, name: str) -> None:
         """Removes a file; one that is not there is fine."""
         if "://" in self.uri:
@@ -83,10 +92,8 @@ class Folder:
         if "://" in self.uri:
             import obstore
 
-            store = self._store()
-            paths = [item["path"] for page in obstore.list(store) for item in page]
-            if paths:
-                obstore.delete(store, paths)
+            if paths := self.names():
+                obstore.delete(self._store(), paths)
             return
         shutil.rmtree(self.uri, ignore_errors=True)
 

@@ -35,7 +35,8 @@ class Mlp(Network):
             empty = torch.zeros(len(shape.features), self.bins + 1)
             known = fitted is not None and fitted.edges is not None
             self.register_buffer("edges", torch.as_tensor(fitted.edges) if known else empty)  # type: ignore[union-attr]
-        width, layers = (3 + self.bins) * len(shape.features), list[nn.Module]()
+        parts = 3 if shape.lookback > 1 else 1  # a single row has no slope, and is its own mean
+        width, layers = (parts + self.bins) * len(shape.features), list[nn.Module]()
         for _ in range(options.layers):
             layers += [nn.Linear(width, options.hidden), nn.ReLU(), Dropout(options.dropout)]
             width = options.hidden
@@ -62,7 +63,12 @@ class Mlp(Network):
         return replace(kept, edges=self.edges.cpu().numpy()) if self.bins else kept
 
     def summary(self, x: Tensor) -> Tensor:
-        """[b, 3 * feature] mean, least-squares slope (per half window) and mean of the latest rows, as z-scores."""
+        """[b, 3 * feature] mean, least-squares slope (per half window) and mean of the latest rows, as z-scores.
+
+        Of a single row [b, feature] the z-scores themselves.
+        """
         rows = self.normalised(x)
+        if self.shape.lookback == 1:
+            return rows[:, 0]
         slope = torch.einsum("blf,l->bf", rows, self.time)
         return torch.cat([rows.mean(dim=1), slope, rows[:, -self.recent :].mean(dim=1)], dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,16 +22,16 @@ from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 from nightmill.models.bundle import Bundle
-from nightmill.score.table import Part, replace_day
+from nightmill.score.slices import cut_slices
+from nightmill.score.table import replace_day, sweep
 from nightmill.score.task import Assignment, score_slices
+from nightmill.score.writer import Facts, Part
 from nightmill.spark import Start
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
-
-SAMPLES_PER_SLICE = 20_000
 
 
 @dataclass
@@ -78,36 +79,24 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
         gold=gold,
         index=index,
         model=files,
-        model_key=f"{use_case.name} version {champion}",
         table_uri=predictions.uri,
         day=day,
-        zone=time.zone,
-        run_id=step.run_id,
-        scored_at=scored_at,
-        model_version=champion,
-        hindsight=hindsight,
+        facts=Facts(bundle.target, champion, gold.version, step.run_id, scored_at, hindsight),
+        digest=hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest(),
+        codes=bundle.codes(index.entities),
     )
-    parts = _distribute(start(), assignment, slices(samples, SAMPLES_PER_SLICE))
+    spark = start()
+    row_bytes = 4 * len(bundle.shape.features)
+    todo = cut_slices(samples, index, row_bytes, spark.sparkContext.defaultParallelism)
+    parts = _distribute(spark, assignment, todo)
     note = step.note(model_version=champion, scored_at=scored_at, day=day)
     version = replace_day(predictions, day, parts, note, step.lease)
     step.wrote(predictions, version)
+    if lost := sweep(predictions, step.run_id):
+        log.info("%s: %d files of attempts that came to nothing are removed", use_case.name, len(lost))
     entities = len(np.unique(index.runs.entity[samples.run]))
     rows = sum(part.rows for part in parts)
     return Scored(use_case.name, day, rows, entities, champion, hindsight, version)
-
-
-def slices(samples: Samples, size: int) -> list[Samples]:
-    """Cuts samples into slices of about `size`, never an interval in two unless it alone is larger."""
-    found: list[Samples] = []
-    lengths = samples.last - samples.first + 1
-    group, begin = 0, 0
-    for position, length in enumerate(lengths):
-        if group and group + length > size:
-            found.append(samples.take(np.arange(begin, position)))
-            group, begin = 0, position
-        group += int(length)
-    found.append(samples.take(np.arange(begin, len(lengths))))
-    return found
 
 
 def _distribute(spark: SparkSession, assignment: Assignment, todo: list[Samples]) -> list[Part]:

@@ -1,22 +1,24 @@
-"""The predictions table: its schema, a task's file of it, and the commit that replaces a day."""
+"""The predictions table: its schema, and the commit that replaces a day."""
 
 from __future__ import annotations
 
 import json
-import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.transaction import AddAction
 
 from nightmill.lake.faults import translated
+from nightmill.lake.files import Folder
 from nightmill.lake.lease import Lease
 from nightmill.lake.tables import Table
+
+if TYPE_CHECKING:
+    from nightmill.score.writer import Part
 
 _TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
@@ -41,57 +43,6 @@ SCHEMA = pa.schema(
 )
 """One row is one predicted value; `day` is the partition and lies in no file."""
 FILE_SCHEMA = pa.schema([field for field in SCHEMA if field.name != "day"])
-_STATISTICS = ("entity", "ts", "horizon", "target_ts", "value")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file that a task wrote, not yet part of the table."""
-
-    path: str
-    size: int
-    rows: int
-    stats: str
-    """Delta statistics as JSON."""
-
-
-class Statistics:
-    """Delta statistics of a file, gathered batch by batch."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._low: dict[str, Any] = {}
-        self._high: dict[str, Any] = {}
-
-    def add(self, batch: pa.Table) -> None:
-        """Counts a batch in."""
-        self.rows += batch.num_rows
-        for name in _STATISTICS:
-            found = pc.min_max(batch[name]).as_py()
-            if found["min"] is None:
-                continue
-            self._low[name] = min(self._low.get(name, found["min"]), found["min"])
-            self._high[name] = max(self._high.get(name, found["max"]), found["max"])
-
-    def to_json(self) -> str:
-        """What a Delta add action carries."""
-        return json.dumps(
-            {
-                "numRecords": self.rows,
-                "minValues": {name: _plain(value) for name, value in self._low.items()},
-                "maxValues": {name: _plain(value) for name, value in self._high.items()},
-                "nullCount": {"label": self.rows, "score": self.rows} | dict.fromkeys(_STATISTICS, 0),
-            }
-        )
-
-
-def _plain(value: Any) -> Any:
-    return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if hasattr(value, "strftime") else value
-
-
-def part_path(day: date, run_id: str, number: int) -> str:
-    """Place of a task's file in the table; unique per run, so an attempt that was killed leaves nothing readable."""
-    return posixpath.join(f"day={day.isoformat()}", f"part-{number:05d}-{run_id}.parquet")
 
 
 def replace_day(table: Table, day: date, parts: Sequence[Part], note: dict[str, Any], lease: Lease) -> int:
@@ -119,6 +70,29 @@ def replace_day(table: Table, day: date, parts: Sequence[Part], note: dict[str, 
     version = table.version()
     assert version is not None
     return version
+
+
+def sweep(table: Table, run_id: str) -> list[str]:
+    """Removes files that tasks left and that no commit names; returns their paths.
+
+    They are of attempts that failed or came second, of this run, and of runs that were killed. The caller holds the
+    table's lease, so that no other run is at work; files that a commit has replaced stay for readers of older versions.
+    """
+    delta, folder = table.delta(), Folder(table.uri, table.lake.storage_options)
+    active = {unquote(action["path"]) for action in pa.table(delta.get_add_actions()).select(["path"]).to_pylist()}
+    files = [name for name in folder.names() if name.startswith("day=") and name.endswith(".parquet")]
+    loose = [name for name in files if name not in active]
+    known = _runs(delta) - {run_id} if loose else set[str]()
+    lost = [name for name in loose if not any(run in name for run in known)]
+    for name in lost:
+        folder.delete(name)
+    return lost
+
+
+def _runs(delta: DeltaTable) -> set[str]:
+    """Those that have committed, as far back as the log tells."""
+    notes = (commit.get("nightmill") for commit in delta.history())
+    return {json.loads(note)["run"] for note in notes if note}
 
 
 def _milliseconds(note: dict[str, Any]) -> int:

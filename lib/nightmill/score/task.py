@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
 
 from nightmill.handoff import Batches, Index, Pinned, Plan, Samples
-from nightmill.score.table import FILE_SCHEMA, Part, Statistics, part_path
+from nightmill.models.bundle import Bundle
+from nightmill.score.writer import Facts, Part, Writer
+
+if TYPE_CHECKING:
+    from pyspark import TaskContext
 
 BATCH = 4096
+MODELS = 4
+"""Models that a Python worker keeps."""
 
 
 @dataclass(frozen=True)
@@ -27,91 +31,82 @@ class Assignment:
     gold: Pinned
     index: Index
     model: dict[str, bytes]
-    model_key: str
+    """The bundle's files."""
     table_uri: str
     day: date
-    zone: str
-    run_id: str
-    scored_at: datetime
-    model_version: int
-    hindsight: bool
+    facts: Facts
+    digest: str
+    """Of the model's files."""
+    codes: NDArray[np.int64]
+    """The model's codes of the index' entities."""
 
 
-@lru_cache(maxsize=4)
-def _bundle(key: str, files: tuple[tuple[str, bytes], ...]) -> Any:
-    """The model, loaded once per Python worker and kept for its later tasks."""
-    import torch
+@dataclass(frozen=True)
+class Place:
+    """What a task may use of its machine."""
 
-    from nightmill.models.bundle import Bundle
+    cores: int = 1
+    device: str = "cpu"
 
-    torch.set_num_threads(1)  # Spark runs one task per core already
-    return Bundle.from_files(dict(files), key)
+    @classmethod
+    def of_task(cls, context: TaskContext | None) -> Place:
+        """What Spark granted: spark.task.cpus, and the first GPU of spark.task.resource.gpu where there is one."""
+        if context is None:
+            return cls()
+        gpu = context.resources().get("gpu")
+        return cls(context.cpus(), f"cuda:{gpu.addresses[0]}" if gpu and gpu.addresses else "cpu")
 
-
-def score_slice(assignment: Assignment, number: int, samples: Samples) -> Part:
-    """Predicts one slice and writes it; the file is not part of the table until the driver commits it."""
-    bundle = _bundle(assignment.model_key, tuple(sorted(assignment.model.items())))
-    codes = bundle.codes(assignment.index.entities)
-    plan = Plan(samples, min(BATCH, max(samples.count, 1)), seed=0, shuffle=False)
-    batches = Batches(assignment.gold, assignment.index, plan, features=bundle.shape.features, target=None)
-    path, statistics = part_path(assignment.day, assignment.run_id, number), Statistics()
-    filesystem, place = _target(f"{assignment.table_uri}/{path}")
-    with pq.ParquetWriter(place, FILE_SCHEMA, filesystem=filesystem, compression="zstd") as writer:
-        for batch in batches.epoch(0):
-            table = _rows(assignment, bundle, batch, *bundle.predict(batch, codes))
-            statistics.add(table)
-            writer.write_table(table)
-    size = filesystem.get_file_info(place).size
-    return Part(path, int(size), statistics.rows, statistics.to_json())
+    def use(self) -> torch.device:
+        """Keeps the libraries' threads to the task's cores, and returns its device."""
+        torch.set_num_threads(self.cores)
+        pa.set_cpu_count(self.cores)
+        return torch.device(self.device)
 
 
 def score_slices(assignment: Assignment, slices: Iterable[tuple[int, Samples]]) -> Iterator[Part]:
     """All slices of one Spark partition."""
+    from pyspark import TaskContext
+
+    place = Place.of_task(TaskContext.get())
     for number, samples in slices:
-        yield score_slice(assignment, number, samples)
+        yield score_slice(assignment, number, samples, place)
 
 
-def _rows(assignment: Assignment, bundle: Any, batch: Any, value: Any, lo: Any, hi: Any) -> pa.Table:
-    """Tidy rows (entity, ts, horizon): steps of an origin stand together."""
-    real = (batch.weight > 0).numpy()
-    steps, every = bundle.shape.steps, assignment.index.every_us
-    horizon = np.arange(1, steps + 1) if bundle.shape.horizon else np.zeros(1, np.int64)
-    ts = batch.ts.numpy()[real]
-    names = pa.array(assignment.index.entities, pa.string())
-    entity = pa.DictionaryArray.from_arrays(pa.array(np.repeat(batch.entity.numpy()[real], steps)), names)
-    count = len(ts) * steps
-    known: dict[str, Any] = {
-        "entity": entity.cast(pa.string()),
-        "ts": np.repeat(ts, steps),
-        "horizon": np.tile(horizon, len(ts)),
-        "target_ts": (ts[:, None] + horizon * every).ravel(),
-        "value": value[real].ravel(),
-        "lo": lo[real].ravel(),
-        "hi": hi[real].ravel(),
-    }
-    constants: dict[str, Any] = {
-        "target": bundle.target,
-        "label": None,
-        "score": None,
-        "model_version": assignment.model_version,
-        "feature_version": assignment.gold.version,
-        "run_id": assignment.run_id,
-        "scored_at": assignment.scored_at,
-        "hindsight": assignment.hindsight,
-    }
-    arrays = []
-    for field in FILE_SCHEMA:
-        if field.name in known:
-            found = known[field.name]
-            arrays.append(pa.array(found).cast(field.type) if isinstance(found, np.ndarray) else found)
-        else:
-            arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), count))
-    return pa.Table.from_arrays(arrays, schema=FILE_SCHEMA)
+def score_slice(assignment: Assignment, number: int, samples: Samples, place: Place = Place()) -> Part:
+    """Predicts one slice and writes it; the file is not part of the table until the driver commits it."""
+    device = place.use()
+    bundle = _loaded(assignment, device)
+    shape, index = bundle.shape, assignment.index
+    plan = Plan(samples, min(BATCH, max(samples.count, 1)), seed=0, shuffle=False)
+    batches = Batches(
+        assignment.gold,
+        index,
+        plan,
+        features=shape.features,
+        target=None,
+        device=device,
+        threads=place.cores,
+    )
+    ahead = np.arange(1, shape.steps + 1) if shape.horizon else np.zeros(1, np.int64)
+    uri, day, facts = assignment.table_uri, assignment.day, assignment.facts
+    with Writer(uri, day, number, facts, index.entities, ahead, index.every_us) as writer:
+        for batch in batches.epoch(0):
+            value, lo, hi = bundle.predict(batch, assignment.codes)
+            real = int((batch.weight > 0).sum())  # padding stands at the end
+            entity, ts = batch.entity.cpu().numpy(), batch.ts.cpu().numpy()
+            writer.add(entity[:real], ts[:real], value[:real], lo[:real], hi[:real])
+    return writer.part()
 
 
-def _target(uri: str) -> tuple[pafs.FileSystem, str]:
-    if "://" in uri:
-        filesystem, place = pafs.FileSystem.from_uri(uri)
-        return filesystem, place
-    Path(uri).parent.mkdir(parents=True, exist_ok=True)
-    return pafs.LocalFileSystem(), uri
+def _loaded(assignment: Assignment, device: torch.device) -> Bundle:
+    """The model, loaded once per Python worker."""
+    key = assignment.digest, str(device)
+    if key not in _MODELS:
+        while len(_MODELS) >= MODELS:
+            del _MODELS[next(iter(_MODELS))]
+        _MODELS[key] = Bundle.from_files(assignment.model, assignment.facts.target).to(device)
+    return _MODELS[key]
+
+
+_MODELS: dict[tuple[str, str], Bundle] = {}
+"""Those of this process, by digest and device."""

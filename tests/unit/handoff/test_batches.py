@@ -11,7 +11,7 @@ import torch
 from deltalake import DeltaTable, write_deltalake
 
 from nightmill.errors import ConfigError, DataRefused
-from nightmill.handoff import Batch, Batches, Cache, Plan, Side, Window, build_index, pin, select_samples
+from nightmill.handoff import Batch, Batches, Cache, Plan, Side, Window, build_index, matrix, pin, select_samples
 from nightmill.handoff import batches as handoff
 
 from .conftest import EVERY, STEP, series, table_of
@@ -458,3 +458,20 @@ def test_the_cache_tells_features_splits_and_versions_apart(gold, tmp_path):
     gold(series("a", range(50, 60)))
     assert equal(first(), collected(batches_of(uri, Window(2, 0), batch=8)))
     assert len(list((tmp_path / "cache").glob("*.arrow"))) == 6
+
+
+def test_threads_are_bounded_and_change_no_batch(gold, monkeypatch):
+    uri = gold(series("a", range(40)), series("b", range(40), base=100))
+    wanted = collected(batches_of(uri, Window(3, 1)))
+    seen, real_pool = list[int](), matrix.ThreadPoolExecutor
+    monkeypatch.setattr(
+        matrix, "ThreadPoolExecutor", lambda many, **named: seen.append(many) or real_pool(many, **named)
+    )
+    monkeypatch.setattr(handoff, "AT_ONCE", 1)
+    one = batches_of(uri, Window(3, 1), threads=1)
+    found, running = list[Batch](), 0
+    for batch in one.epoch(0):
+        names = [thread.name for thread in threading.enumerate()]
+        running = max(running, sum("nightmill" in name or "ThreadPool" in name for name in names))
+        found.append(batch.map(torch.Tensor.clone))
+    assert equal(found, wanted) and seen == [1] and running == 1

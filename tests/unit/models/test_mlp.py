@@ -32,9 +32,11 @@ def test_a_missing_value_counts_as_the_training_mean():
     assert torch.equal(model().summary(missing), model().summary(filled))
 
 
-def test_a_window_of_one_row_has_no_slope():
-    shape = Shape(SHAPE.features, 1, 0, True, entities=3, past=None, every=60)
-    assert model(shape).summary(torch.tensor([[[505.0, 9020.0]]])).tolist() == [[1, 1, 0, 0, 1, 1]]
+def test_a_window_of_one_row_is_seen_as_it_is():
+    made = model(Shape(SHAPE.features, 1, 0, True, entities=3, past=None, every=60))
+    x = torch.tensor([[[505.0, 9020.0]]])
+    assert made.summary(x).tolist() == [[1, 1]]
+    assert made.layers[0].in_features == 2 and made(x, torch.tensor([0])).shape == (1, 1, 1)
 
 
 def test_who_the_entity_is_changes_nothing():
