@@ -194,9 +194,9 @@ class Trees(Options):
     """Leaves of a tree at most."""
     least: PositiveInt = 20
     """Samples in a leaf at least."""
-    columns: Fraction = 1.0
+    columns: Fraction = Field(default=1.0, gt=0)
     """Share of the columns that a tree may split on."""
-    rows: Fraction = 1.0
+    rows: Fraction = Field(default=1.0, gt=0)
     """Share of the samples that a tree is grown from."""
 
 
@@ -234,9 +234,11 @@ class Ensemble(Options):
     """The models."""
 
     @model_validator(mode="after")
-    def _one_kind_of_bins(self) -> Ensemble:
+    def _fitted_alike(self) -> Ensemble:
         if len({bins for member in self.members if (bins := getattr(member.model, "bins", 0))}) > 1:
             raise ValueError("members that encode values need the same number of bins")
+        if len({m.model.profile_smoothing for m in self.members if hasattr(m.model, "profile_smoothing")}) > 1:
+            raise ValueError("members that know profiles need the same profile_smoothing")
         return self
 
     @property

@@ -40,7 +40,18 @@ class Range(Options):
             raise ValueError(f"low ({self.low}) must be below high ({self.high})")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("log needs a low above 0, and no step")
+        steps = (self.high - self.low) / (self.step or 1)
+        if self.step is not None and abs(steps - round(steps)) > 1e-9 * max(1, steps):
+            raise ValueError(f"high ({self.high}) must be low ({self.low}) and a number of steps of {self.step}")
         return self
+
+    def holds(self, value: int | float | None) -> bool:
+        """Whether a value is one of them."""
+        if value is None or not self.low <= value <= self.high:
+            return False
+        step = self.step or (1 if self.whole else None)
+        steps = (value - self.low) / step if step else 0.0
+        return abs(steps - round(steps)) <= 1e-9 * max(1, steps)
 
     @property
     def whole(self) -> bool:
@@ -68,6 +79,12 @@ class Search(Options):
         return self
 
     def ends(self, name: str) -> list[Any]:
-        """The values of an option that are to be checked: all of a list, both ends of a range; none if not searched."""
+        """Values of an option that are to be checked: all of a list, some of a range; none of one that is not searched.
+
+        Of a range both ends, and where it is not one of whole numbers a value between them.
+        """
         values = self.space.get(name, [])
-        return [values.low, values.high] if isinstance(values, Range) else values
+        if not isinstance(values, Range):
+            return values
+        between = values.low + (values.step or 0.382 * (values.high - values.low))
+        return [values.low, values.high] + ([] if values.whole else [between])

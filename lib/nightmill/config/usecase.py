@@ -145,7 +145,7 @@ class Score(Options):
 
     origins: Literal["last", "each"] = "last"
     """last: what is ahead of each entity's last row of the day; each: from every row of the day."""
-    interval: Fraction = 0.8
+    interval: Fraction = Field(default=0.8, gt=0, lt=1)
     """Share of true values that should fall between lo and hi."""
 
 
@@ -285,7 +285,8 @@ class UseCase(Options):
                 raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
             if beyond := [name for name in member.train if name not in TRAINED]:
                 raise ValueError(f"a member has no train.{beyond[0]} of its own; it may have {', '.join(TRAINED)}")
-            self.train.having(member.train)
+            if self.train.having(member.train).ema and family == "trees":
+                raise ValueError("model family trees grows anew: leave train.ema of its member out")
         if isinstance(self.model, Ensemble) and self.train.start:
             raise ValueError("an ensemble is trained anew: leave train.start out")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,10 @@ def _by_entity(index: Index, window: Window, shares: ByEntity, seed: int, since:
         what = f"'{index.entities[0]}' is the only entity, so it cannot both train and test"
         raise DataRefused(what, where=index.source, fix="write evaluate.split: {time: {…}}, or add entities")
     if shares.test is None:
-        test = _share(index.entities, shares.validation, seed, "test")
+        if len(index.entities) < 3:
+            what = "two entities cannot train, validate and test"
+            raise DataRefused(what, where=index.source, fix="write evaluate.split: {time: {…}}, or add entities")
+        test = _share(index.entities, shares.validation, seed, "test", leave=2)
     else:
         test = {name for name in index.entities if fnmatchcase(name, shares.test)}
     others = [name for name in index.entities if name not in test]
@@ -84,14 +88,14 @@ def _by_entity(index: Index, window: Window, shares: ByEntity, seed: int, since:
     )
 
 
-def _share(names: list[str], share: float, seed: int, what: str) -> set[str]:
-    """Names whose draw falls below `share`; in a table so small that it would be none or all, one more or less."""
+def _share(names: list[str], share: float, seed: int, what: str, leave: int = 1) -> set[str]:
+    """Names whose draw falls below `share`; in a table so small that it would be none, one, and never all but a few."""
     draws = {name: _draw(seed, what, name) for name in names}
     chosen = {name for name, draw in draws.items() if draw < share}
     if share > 0 and not chosen and names:
         return {min(draws, key=draws.__getitem__)}
-    if share < 1 and len(names) > 1 and len(chosen) == len(names):
-        chosen.remove(max(draws, key=draws.__getitem__))
+    if share < 1 and len(names) > 1:
+        chosen = set(sorted(chosen, key=draws.__getitem__)[: len(names) - leave])
     return chosen
 
 
@@ -110,7 +114,7 @@ def _cut(index: Index, samples: Samples, seed: int) -> Samples:
     entity = index.runs.entity[samples.run]
     bounds = np.flatnonzero(np.append(True, np.diff(entity) != 0)) if len(entity) else np.zeros(0, np.int64)
     chosen, origins = [], []
-    for low, high in zip(bounds, np.append(bounds[1:], len(entity)), strict=True):
+    for low, high in pairwise([*bounds.tolist(), len(entity)]):
         draw = _draw(seed, "cut", index.entities[entity[low]])
         share = (draw + np.arange(CUTS)) / CUTS
         number = np.unique(edges[low] + (share * (edges[high] - edges[low])).astype(np.int64))

@@ -28,7 +28,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling() or self.share == 1:
             return functional.dropout(x, self.share)
-        below = round(self.share * LEVELS)
+        below = min(round(self.share * LEVELS), LEVELS - 1)
         seed = int(torch.empty((), dtype=torch.int64).random_())
         drawn = np.random.SFC64(seed).random_raw(-(-x.numel() // 4)).view(np.int16)[: x.numel()]
         kept = (drawn >= below - LEVELS // 2).view(np.int8)  # numpy's comparison is eight times as fast as torch's

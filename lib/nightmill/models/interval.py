@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ Array = NDArray[np.float32]
 LEVELS = 10
 """Most levels of a prediction that have offsets of their own."""
 LEAST = 50
-"""Residuals that a level rests on at least; where there are fewer in all, there is one level."""
+"""Residuals that a level rests on at least; more where so few cannot tell the ends of a share close to all."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _offsets(truth: Array, lower: Array, upper: Array, share: float) -> Offsets:
     known = ~np.isnan(truth)
     truth, lower, upper = truth[known].astype(np.float64), lower[known], upper[known]
     middle = _middle(lower, upper)
-    edges = _edges(np.sort(middle))
+    edges = _edges(np.sort(middle), max(LEAST, math.ceil(2 / (1 - share))))
     level = np.searchsorted(edges, middle, side="right")
     low, high, count = [], [], []
     for number in range(len(edges) + 1):
@@ -116,13 +117,13 @@ def _offsets(truth: Array, lower: Array, upper: Array, share: float) -> Offsets:
     return Offsets(edges, np.asarray(low, np.float32), np.asarray(high, np.float32), tuple(count))
 
 
-def _edges(sorted_middle: Array) -> Array:
-    """Where equal parts begin, at least LEAST values in each: a value that is frequent stays in one level."""
+def _edges(sorted_middle: Array, least: int) -> Array:
+    """Where equal parts begin, at least `least` values in each: a value that is frequent stays in one level."""
     n, kept, begun = len(sorted_middle), list[np.float32](), 0
-    parts = min(LEVELS, n // LEAST)
+    parts = min(LEVELS, n // least)
     for edge in (sorted_middle[n * part // parts] for part in range(1, parts)):
         here = int(np.searchsorted(sorted_middle, edge, side="left"))
-        if here - begun >= LEAST and n - here >= LEAST:
+        if here - begun >= least and n - here >= least:
             kept.append(edge)
             begun = here
     return np.array(kept, np.float32)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nightmill.errors import WorkFailed
 from nightmill.models.trees import Trees
 from nightmill.train import ranks
 from nightmill.train.checkpoint import State
-from nightmill.train.loop import Feed, Setup
+from nightmill.train.loop import Feed, Setup, refuse_nothing_known
 from nightmill.train.loss import per_value
 
 OBJECTIVES = {
@@ -58,6 +61,10 @@ class Boost:
         return self.state
 
     def _begin(self) -> None:
+        with _translated():
+            self._plant()
+
+    def _plant(self) -> None:
         import lightgbm
 
         begun = time.perf_counter()
@@ -74,6 +81,7 @@ class Boost:
         for number in range(self.network.boosters):
             step, level = divmod(number, per_step)
             target, counts = self._target(y[:, step], base[:, 0]), self._counts(y[:, step], weight)
+            refuse_nothing_known(float(counts.sum()), "training")
             data = lightgbm.Dataset(
                 columns,
                 target,
@@ -90,9 +98,10 @@ class Boost:
 
     def _epoch(self) -> State:
         begun, state, rounds = time.perf_counter(), self.state, self.network.options.rounds
-        for booster in self._boosters:
-            for _ in range(rounds):
-                booster.update()
+        with _translated():
+            for booster in self._boosters:
+                for _ in range(rounds):
+                    booster.update()
         loss, validation = (self._loss(kind, part) for kind, part in enumerate((self.seen, self.judged)))
         if validation < state.best_loss:
             state.best_loss, state.best_epoch = validation, state.epoch
@@ -133,7 +142,12 @@ class Boost:
             truth, counts = torch.from_numpy(y), torch.from_numpy(weight)
             network = self.network
             each, weights = per_value(self.options.loss, network, parameters, truth, counts, self.setup.classes)
-        return float(each.sum() / weights.sum()) if float(weights.sum()) else float("nan")
+        refuse_nothing_known(float(weights.sum()), ("training", "validation")[kind])
+        loss = float(each.sum() / weights.sum())
+        if not np.isfinite(loss):
+            fix = "look for extreme values of the target in gold; lower train.learning_rate"
+            raise WorkFailed(f"the loss of epoch {self.state.epoch + 1} is not a number", where="train", fix=fix)
+        return loss
 
     def _gathered(self, feed: Feed) -> tuple[Floats, Floats, Floats, Floats]:
         """(columns [n, column], targets [n, step], first guess [n, 1], weights [n]) of a feed's samples."""
@@ -185,3 +199,15 @@ class Boost:
         if shape.head == "classes":
             found["num_class"] = len(shape.classes)
         return found
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Says in our words what LightGBM refuses."""
+    import lightgbm
+
+    try:
+        yield
+    except lightgbm.basic.LightGBMError as error:
+        what = f"no trees can be grown: {str(error).strip()}"
+        raise WorkFailed(what, where="train", fix="look at the target in gold, and at the options of trees") from None

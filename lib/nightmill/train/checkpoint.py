@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from nightmill.errors import ConfigError
+from nightmill.config.usecase import Train
+from nightmill.errors import ConfigError, WorkFailed
 from nightmill.lake.files import Folder
 
 HEADER = "nightmill"
@@ -43,6 +45,14 @@ class State:
     """Spent in training and validation, over all attempts."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Per finished epoch: epoch (from 1), of, loss, validation_loss, learning_rate, seconds, samples_per_second."""
+
+    def chosen_loss(self, options: Train) -> float:
+        """Validation loss of the weights that were chosen. Raises WorkFailed where it is no number."""
+        loss = self.best_loss if options.patience is not None else self.history[-1]["validation_loss"]
+        if not math.isfinite(loss):
+            fix = "look for extreme values of the target in gold; lower train.learning_rate or set train.clip"
+            raise WorkFailed("the validation loss is not a number", where="train", fix=fix)
+        return loss
 
 
 @dataclass(frozen=True)

@@ -77,13 +77,16 @@ def fit(
     return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, edges, classes)
 
 
-def refuse_infinite(gold: Pinned, index: Index, samples: Samples, features: Sequence[str]) -> None:
-    """Raises DataRefused where features or target of the rows of some windows are infinite.
+def refuse_unfit(gold: Pinned, index: Index, samples: Samples, shape: Shape) -> None:
+    """Raises DataRefused where features or target of some windows' rows are infinite, or a target is beyond its limits.
 
     Only row groups are read of which the statistics do not say it.
     """
-    for _ in _rows_of(gold, index, samples, [*features, TARGET], doubtful=True):
+    for _ in _rows_of(gold, index, samples, [*shape.features, TARGET], doubtful=True):
         pass
+    if shape.low is not None or shape.high is not None:
+        for target, entity, _ in _rows_of(gold, index, samples, [TARGET]):
+            _refuse_beyond(target[:, 0], shape, entity, index)
 
 
 class _Moments:
@@ -255,7 +258,7 @@ def _refuse_beyond(target: Floats, shape: Shape, entity: Ints, index: Index) -> 
         return
     first = int(beyond.argmax())
     raise DataRefused(
-        f"the target is {target[first]:g} in a training row of '{index.entities[int(entity[first])]}', beyond what the "
+        f"the target is {target[first]:g} in a row of '{index.entities[int(entity[first])]}', beyond what the "
         f"model can predict: {low:g} to {high:g}{', whole numbers' if whole else ''}",
         where=index.source,
         fix="choose another train.loss, or correct the target and run clean and features again",

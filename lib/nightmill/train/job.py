@@ -18,7 +18,7 @@ from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff import Cache, Index, Parts, Pinned, Plan, Window, build_index, pin, split_samples
 from nightmill.models.bundle import Bundle
 from nightmill.models.shape import Fitted, Shape
-from nightmill.train.fit import fit, refuse_infinite, vocabulary
+from nightmill.train.fit import fit, refuse_unfit, vocabulary
 from nightmill.train.loss import HEAD_OF, LIMITS
 from nightmill.train.start import model_at, refuse_other
 
@@ -202,7 +202,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         champion = model_at(job.start, job.storage_options)
         refuse_other(champion, shape, case.model, case.name)
         fitted = champion.network.scales(fitted)
-    refuse_infinite(gold, index, parts.validation, job.features)
+    refuse_unfit(gold, index, parts.validation, shape)
     return Prepared(job, gold, index, parts, entities, shape, fitted)
 
 

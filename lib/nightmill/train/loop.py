@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nightmill.config.usecase import Train
-from nightmill.errors import WorkFailed
+from nightmill.errors import DataRefused, WorkFailed
 from nightmill.models.network import Network
 from nightmill.train import ranks
 from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
@@ -200,12 +200,14 @@ class Loop:
 
     def _end_epoch(self, started: float, first: int) -> None:
         loss, state = self.judge(), self.state
+        if self.trains:
+            refuse_nothing_known(state.loss_weight, "training")
         seconds = time.perf_counter() - started
         share = (self.setup.training.steps - first) / self.setup.training.steps
         line = {
             "epoch": state.epoch + 1,
             "of": self.epochs,
-            "loss": state.loss_sum / state.loss_weight if state.loss_weight else float("nan"),
+            "loss": state.loss_sum / state.loss_weight if self.trains else float("nan"),
             "validation_loss": loss,
             "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
             "seconds": seconds,
@@ -246,7 +248,8 @@ class Loop:
                 error = raised
                 break
         loss_sum, weight = ranks.summed(total, error).tolist()
-        return loss_sum / weight if weight else float("nan")
+        refuse_nothing_known(weight, "validation")
+        return float(loss_sum / weight)
 
     def _refuse_no_number(self, loss: float, batch: Any, at: int) -> None:
         if np.isfinite(loss):
@@ -310,6 +313,14 @@ class Loop:
         self.network.load_state_dict(chosen, strict=False)
         self.network.settle()
         self.network.eval()
+
+
+def refuse_nothing_known(weight: float, part: str) -> None:
+    """Raises DataRefused where the known targets of a part weigh nothing."""
+    if not weight:
+        what = f"no {part} sample has a known target and a weight above 0"
+        fix = "look at the target in gold and at train.weight; take more history or another split"
+        raise DataRefused(what, where="train", fix=fix)
 
 
 def _parts(batch: Any, count: int) -> list[Any]:

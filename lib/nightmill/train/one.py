@@ -43,6 +43,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     assert setup is not None
     loop = trainer(setup)
     state = loop.run()
+    state.chosen_loss(job.use_case.train)
     if job.start is not None and job.use_case.train.lora is not None:
         merge_updates(setup.network)
     truth, value, lower, upper = _predictions(setup, job.use_case.score.interval)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from nightmill.config.search import Range
 from nightmill.config.usecase import UseCase
@@ -142,9 +143,7 @@ def _run(
     assert setup is not None
     state = trainer(replace(setup, give_up=lambda history: study.hopeless(trial, _losses(history)))).run()
     trial.losses = _losses(state.history)
-    loss = state.best_loss if setup.options.patience is not None else state.history[-1]["validation_loss"]
-    if not math.isfinite(loss):
-        raise WorkFailed("the validation loss is not a number")
+    loss = state.chosen_loss(setup.options)
     trial.state, trial.loss = ("pruned" if state.given_up else "complete"), loss
 
 
@@ -219,15 +218,26 @@ class Study:
         """Options that no trial had yet; None where there are none left."""
         tried = [self._full(trial.options) for trial in self.trials]
         study = self._study(number)
+        again = None
         for _ in range(TRIES):
             options = {name: self._rounded(name, value) for name, value in study.ask(self._space).params.items()}
-            if options not in tried:
-                return options
+            if self._fit_together(options):
+                if options not in tried:
+                    return options
+                again = options
         every = [_all_of(values) for values in self.space.values()]
         if any(not values for values in every):
-            return options
+            return again
         grid = (dict(zip(self.space, chosen)) for chosen in itertools.product(*every))
-        return next((options for options in grid if options not in tried), None)
+        return next((options for options in grid if options not in tried and self._fit_together(options)), None)
+
+    def _fit_together(self, options: dict[str, Any]) -> bool:
+        """Whether the use case may have all of them; each alone it may."""
+        try:
+            self.job.use_case.having(options)
+        except ValidationError:
+            return False
+        return True
 
     def _study(self, number: int, pruner: Any = None) -> optuna.Study:
         """Optuna's study of all trials that are over; its draws follow from the seed and the trial's number.
@@ -268,9 +278,7 @@ class Study:
 
     def _inside(self, options: dict[str, Any]) -> bool:
         return all(
-            options[name] is not None and values.low <= options[name] <= values.high
-            if isinstance(values, Range)
-            else options[name] in values
+            values.holds(options[name]) if isinstance(values, Range) else options[name] in values
             for name, values in self.space.items()
         )
 

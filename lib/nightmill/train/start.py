@@ -52,7 +52,7 @@ def freeze(network: Network, globs: Sequence[str], where: str) -> None:
     names = [name for name, _ in network.named_parameters()]
     for name in _matching(names, globs, "train.freeze", where):
         network.get_parameter(name).requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+    if globs and not any(parameter.requires_grad for parameter in network.parameters()):
         raise ConfigError("train.freeze leaves no weight to train", where=where, fix="freeze fewer")
 
 

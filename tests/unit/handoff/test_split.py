@@ -150,6 +150,25 @@ def test_by_entity_two_others_still_train_and_validate():
         assert all(part.count for part in fleet_parts(seed, index))
 
 
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_by_entity_few_entities_are_in_all_three_parts(count):
+    index = make_index(*[(f"e{unit}", 0, 30) for unit in range(count)])
+    for seed in range(40):
+        assert all(part.count for part in fleet_parts(seed, index, test=None, validation=0.5))
+
+
+def test_two_entities_cannot_be_in_three_parts():
+    with pytest.raises(DataRefused, match="two entities cannot train, validate and test"):
+        fleet_parts(0, make_index(("a", 0, 30), ("b", 0, 30)), test=None)
+
+
+@pytest.mark.parametrize(("shares", "part"), [({"validation": 0.0}, "validation"), ({"validation": 1.0}, "train"),
+                                              ({"test": "*"}, "train")])  # fmt: skip
+def test_by_entity_an_empty_part_is_refused_naming_it(shares, part):
+    with pytest.raises(DataRefused, match=f"the {part} part has no window"):
+        fleet_parts(**shares)
+
+
 def test_a_single_entity_is_not_split_by_entity():
     with pytest.raises(DataRefused, match="'a' is the only entity"):
         split_samples(make_index(("a", 0, 30)), Window(1, 0), by_entity(), seed=0)

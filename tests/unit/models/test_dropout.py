@@ -17,6 +17,11 @@ def test_a_share_is_zeroed_and_the_mean_stays(share):
     assert (y == 0).float().mean(0).std().item() < 0.05 and (y == 0).float().mean(1).std().item() < 0.05, "all over"
 
 
+def test_a_share_next_to_all_keeps_next_to_nothing():
+    y = Dropout(0.9999999).train()(torch.ones(1000, 1000))
+    assert y.isfinite().all() and (y != 0).float().mean() < 1e-3
+
+
 def test_gradients_go_where_values_went():
     x = torch.randn(50, 7, requires_grad=True)
     y = Dropout(0.4).train()(x)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from nightmill.config import UseCase
 from nightmill.config.models import Model
 from nightmill.models import FAMILIES, build
 from nightmill.models.ensemble import Ensemble
@@ -210,3 +211,35 @@ def test_values_are_encoded_by_how_far_they_are_through_each_bin():
 def test_heads_divide_the_width():
     with pytest.raises(ValidationError, match=r"hidden \(10\) must be a multiple of heads \(4\)"):
         TypeAdapter(Model).validate_python({"family": "patchtst", "hidden": 10})
+
+
+STIDS = [{"model": {"family": "stid", "window": 4, "profile_smoothing": smoothing}} for smoothing in (0, 6)]
+NAIVE = {"family": "seasonal_naive", "window": 4, "season": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": {"family": "ensemble", "members": STIDS}}, "members that know profiles need the same"),
+        (
+            {"model": {"family": "ensemble",
+                       "members": [{"model": NAIVE}, {"model": {"family": "trees"}, "train": {"ema": 0.9}}]}},
+            "leave train.ema of its member out",
+        ),
+        ({"score": {"interval": "100 %"}}, "less than 1"),
+        ({"score": {"interval": 0}}, "greater than 0"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ignored_or_say_nothing_is_refused_in_the_configuration(changes, said):
+    case = {
+        "name": "city/traffic",
+        "title": "t",
+        "task": "forecast",
+        "inputs": {"speed": "data/city/traffic"},
+        "target": {"column": "speed", "horizon": 2},
+        "features": [{"columns": ["speed"]}],
+        "model": NAIVE,
+    }
+    UseCase.model_validate(case)
+    with pytest.raises(ValidationError, match=said):
+        UseCase.model_validate(case | changes)

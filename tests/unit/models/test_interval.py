@@ -113,6 +113,20 @@ def test_a_level_rests_on_enough_residuals(n, levels):
     assert (np.diff(step.edges) > 0).all()
 
 
+@pytest.mark.parametrize(("share", "levels"), [(0.8, 10), (0.95, 10), (0.99, 5), (0.999, 1)])
+def test_a_level_has_enough_residuals_to_tell_the_ends_of_its_share(share, levels):
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(40):
+        value = rng.uniform(0, 100, (1000, 1)).astype(np.float32)
+        interval = around(value + rng.normal(size=value.shape).astype(np.float32), value, share)
+        assert len(interval.steps[0].count) == levels
+        new = rng.uniform(0, 100, (4000, 1)).astype(np.float32)
+        lo, hi = interval.round(new, new)
+        truth = new + rng.normal(size=new.shape).astype(np.float32)
+        inside.append(((lo <= truth) & (truth <= hi)).mean())
+    assert np.mean(inside) == pytest.approx(share, abs=0.012)
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), n=st.integers(0, 700), values=st.integers(1, 12))
 def test_a_frequent_value_stays_in_one_level(seed, n, values):

@@ -13,7 +13,7 @@ from nightmill.config import Environment, UseCase
 from nightmill.config.models import Trees as Options
 from nightmill.config.search import Search
 from nightmill.config.usecase import Train
-from nightmill.errors import ConfigError
+from nightmill.errors import ConfigError, WorkFailed
 from nightmill.handoff import Batches, Plan
 from nightmill.models import build
 from nightmill.models.bundle import DESCRIPTION, WEIGHTS, Bundle
@@ -297,3 +297,21 @@ def _with_third_booster(content):
 
     weights = load(content)
     return save(weights | {"forest.2": weights["forest.1"].clone()})
+
+
+def test_what_no_tree_can_be_grown_from_is_told(trees):
+    table = hourly(3, 240)
+    nothing = table.set_column(table.schema.get_field_index("target"), "target", pa.array(np.zeros(720)))
+    (found,) = train_all([trees(nothing, loss="poisson")], 0, Environment())
+    assert isinstance(found, WorkFailed) and "no trees can be grown" in found.what and found.fix
+
+
+def test_trees_that_lose_their_numbers_say_when(trees):
+    (found,) = train_all([trees(learning_rate=1e30)], 0, Environment())
+    assert isinstance(found, WorkFailed) and "the loss of epoch" in found.what and "is not a number" in found.what
+
+
+@pytest.mark.parametrize("option", ["rows", "columns"])
+def test_a_tree_sees_something(option):
+    with pytest.raises(ValueError, match="greater than 0"):
+        Options.model_validate(SMALL | {option: 0})

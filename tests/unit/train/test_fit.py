@@ -10,7 +10,7 @@ from deltalake import write_deltalake
 from nightmill.errors import DataRefused
 from nightmill.handoff import Window, build_index, pin, select_samples
 from nightmill.models.shape import FOLDS, MINUTES_PER_DAY, Shape, local_day
-from nightmill.train.fit import fit, refuse_infinite, vocabulary
+from nightmill.train.fit import fit, refuse_unfit, vocabulary
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -114,9 +114,10 @@ def test_infinite_values_of_validation_rows_are_refused_before_training(tmp_path
     gold = pin(str(tmp_path / "gold"))
     index = build_index(gold, timedelta(hours=1))
     samples = select_samples(index, Window(1, 0))
-    refuse_infinite(gold, index, samples.at(samples.first, samples.last - 1), ["heat"])
+    shape = Shape(("heat",), 1, 0, False, 0, None, every=60)
+    refuse_unfit(gold, index, samples.at(samples.first, samples.last - 1), shape)
     with pytest.raises(DataRefused, match="features are infinite: 'heat' in 1 rows, for instance of 'a'"):
-        refuse_infinite(gold, index, samples, ["heat"])
+        refuse_unfit(gold, index, samples, shape)
 
 
 def test_a_feature_that_is_never_known_is_refused_by_name(tmp_path):
@@ -201,7 +202,7 @@ def test_classes_are_counted_where_the_target_is_one(tmp_path):
 
 def test_a_class_that_is_none_is_refused(tmp_path):
     rows = table([("a", h, 1, value) for h, value in enumerate([0, 1.5, 2])])
-    with pytest.raises(DataRefused, match="the target is 1.5 in a training row of 'a'.*0 to 2, whole numbers"):
+    with pytest.raises(DataRefused, match="the target is 1.5 in a row of 'a'.*0 to 2, whole numbers"):
         fitted(tmp_path, rows, head="classes", classes=("ok", "scratch", "dent"), low=0.0, high=2.0)
 
 

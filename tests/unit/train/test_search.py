@@ -221,3 +221,33 @@ def test_a_space_that_does_not_fit_is_refused_when_the_file_is_read(job, search,
     data = job("nowhere").use_case.model_dump(mode="json", by_alias=True) | {"search": search}
     with pytest.raises(ValueError, match=said):
         UseCase.model_validate(data)
+
+
+def test_values_that_do_not_fit_together_are_never_tried(searching):
+    asked = searching()
+    patches = {"family": "patchtst", "window": 8, "patch": 4, "hidden": 16, "heads": 2, "layers": 1}
+    data = asked.use_case.model_dump(mode="json", by_alias=True)
+    space = {"model.hidden": [16, 24], "model.heads": [2, 16]}
+    case = UseCase.model_validate(data | {"model": patches, "search": {"space": space, "trials": 9, "prune": False}})
+    trials = found(replace(asked, use_case=case)).trials
+    tried = [{"model.hidden": 16, "model.heads": 2} | trial.options for trial in trials]
+    assert len(trials) == 3 and {"model.hidden": 24, "model.heads": 16} not in tried
+    assert {trial.state for trial in trials} == {"complete"}
+
+
+def test_options_as_they_stand_may_lie_between_the_steps(searching):
+    trials = found(searching(space={"model.hidden": {"low": 5, "high": 17, "step": 4}}, trials=3)).trials
+    assert [trial.state for trial in trials] == ["complete"] * 3
+    assert {trial.options["model.hidden"] for trial in trials[1:]} <= {5, 9, 13, 17}
+
+
+def test_a_range_ends_at_one_of_its_steps():
+    with pytest.raises(ValueError, match=r"high \(16\) must be low \(8\) and a number of steps of 100"):
+        Search.model_validate({"space": {"model.hidden": {"low": 8, "high": 16, "step": 100}}})
+
+
+def test_a_range_of_any_numbers_is_refused_for_an_option_that_takes_whole_ones(job):
+    data = job("gold").use_case.model_dump(mode="json", by_alias=True)
+    space = {"model.hidden": {"low": 8.0, "high": 32.0}}
+    with pytest.raises(ValueError, match="model.hidden cannot be 17.168"):
+        UseCase.model_validate(data | {"search": {"space": space}})

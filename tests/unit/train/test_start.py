@@ -1,5 +1,6 @@
 """Trainings that begin with the champion's weights: whole, with some frozen, or by low-rank updates."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from deltalake import write_deltalake
 
-from nightmill.config import Environment
+from nightmill.config import Environment, UseCase
 from nightmill.errors import ConfigError
 from nightmill.models.bundle import WEIGHTS, Bundle
 from nightmill.train.job import Trained, prepare
@@ -142,3 +143,15 @@ def test_a_champion_of_another_form_is_refused_before_training(champion, job, go
     asked = replace(job(gold(name="again"), **START, loss="quantile"), start=place)
     with pytest.raises(ConfigError, match="the champion is another model: head is quantiles, was point; levels is 0.1"):
         prepare(replace(asked))
+
+
+def test_a_model_without_weights_goes_on_from_its_champion(gold, job, tmp_path):
+    first = job(gold(hourly(3, 480)), **START)
+    data = first.use_case.model_dump(mode="json", by_alias=True)
+    naive = {"family": "seasonal_naive", "window": 48, "season": 24}
+    first = replace(first, use_case=UseCase.model_validate(data | {"model": naive}))
+    only(train_all([first], 0, Environment()))
+    place = str(tmp_path / "champion")
+    shutil.copytree(first.result, place)
+    again = replace(first, start=place, checkpoint=f"{first.checkpoint}-again")
+    assert only(train_all([again], 0, Environment())).metrics["mae"] < 1.5

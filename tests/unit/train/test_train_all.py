@@ -11,7 +11,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from nightmill.config import Environment, UseCase
-from nightmill.errors import ConfigError, DataRefused
+from nightmill.config.usecase import ByTime, Split
+from nightmill.errors import ConfigError, DataRefused, WorkFailed
 from nightmill.handoff import Batches, Cache, Plan, build_index, pin
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
@@ -85,8 +86,45 @@ def test_a_target_that_the_loss_is_not_defined_for_is_refused_before_training(go
     column = table["target"].to_numpy().copy()
     column[:], column[247] = 0.0, -3.0
     uri = gold(table.set_column(table.schema.get_field_index("target"), "target", pa.array(column)))
-    with pytest.raises(DataRefused, match=f"the target is -3 in a training row of 'e1'.*{limits}"):
+    with pytest.raises(DataRefused, match=f"the target is -3 in a row of 'e1'.*{limits}"):
         prepare(job(uri, loss=loss))
+
+
+@pytest.mark.parametrize(("loss", "bad"), [("poisson", -3.0), ("bce", 2.0)])
+def test_such_a_target_in_validation_rows_is_refused_too(gold, job, loss, bad):
+    table, split = hourly(3, 240), Split(time=ByTime(validation=0.2, test=0.2))
+    column = np.zeros(720)
+    column[240 + 150] = bad  # of the second entity, after six tenths of the time
+    uri = gold(table.set_column(table.schema.get_field_index("target"), "target", pa.array(column)))
+    with pytest.raises(DataRefused, match=f"the target is {bad:g} in a row of 'e1'"):
+        prepare(job(uri, loss=loss, split=split))
+
+
+def test_a_training_whose_validation_knows_nothing_fails_and_says_so(gold, job):
+    table = hourly(3, 240)
+    hour = np.tile(np.arange(240), 3)
+    for part, unknown in (("validation", hour > 120), ("training", None)):
+        column = table["target"].to_numpy().copy()
+        if unknown is not None:
+            column[unknown] = np.nan
+        weighed = table.append_column("counts", pa.array(np.zeros(720) if unknown is None else np.ones(720)))
+        uri = gold(weighed.set_column(weighed.schema.get_field_index("target"), "target", pa.array(column)), part)
+        more = {} if unknown is not None else {"weight": "counts"}
+        asked = job(uri, split=Split(time=ByTime(validation=0.2, test=0.2)), **more)
+        if more:
+            asked = replace(asked, features=(*asked.features, "counts"))
+        (found,) = train_all([asked], 0, Environment())
+        assert isinstance(found, DataRefused), found
+        assert "sample has a known target and a weight above 0" in found.what
+
+
+def test_a_validation_loss_that_is_no_number_ends_in_no_model(gold, job):
+    table = hourly(3, 240)
+    column = table["target"].to_numpy().copy()
+    column[240 + 150] = 3e38
+    uri = gold(table.set_column(table.schema.get_field_index("target"), "target", pa.array(column.astype(np.float32))))
+    (found,) = train_all([job(uri, loss="mse", split=Split(time=ByTime(validation=0.2, test=0.2)))], 0, Environment())
+    assert isinstance(found, WorkFailed) and "the validation loss is not a number" in found.what
 
 
 def predicted(bundle, prepared):
