@@ -40,8 +40,7 @@ class Range(Options):
             raise ValueError(f"low ({self.low}) must be below high ({self.high})")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("log needs a low above 0, and no step")
-        steps = (self.high - self.low) / (self.step or 1)
-        if self.step is not None and abs(steps - round(steps)) > 1e-9 * max(1, steps):
+        if self.step is not None and not self.holds(self.high):
             raise ValueError(f"high ({self.high}) must be low ({self.low}) and a number of steps of {self.step}")
         return self
 

@@ -103,8 +103,7 @@ class Boost:
                 for _ in range(rounds):
                     booster.update()
         loss, validation = (self._loss(kind, part) for kind, part in enumerate((self.seen, self.judged)))
-        if validation < state.best_loss:
-            state.best_loss, state.best_epoch = validation, state.epoch
+        enough = state.judged(validation, self.options)
         seconds = time.perf_counter() - begun
         line = {
             "epoch": state.epoch + 1,
@@ -116,8 +115,6 @@ class Boost:
             "samples_per_second": self.setup.training.samples * rounds / seconds,
         }
         state.history.append(line)
-        patience = self.options.patience
-        enough = patience is not None and state.epoch - state.best_epoch >= patience
         state.given_up = self.setup.give_up(state.history)
         state.stopped = state.given_up or enough
         state.epoch, state.seconds = state.epoch + 1, state.seconds + seconds

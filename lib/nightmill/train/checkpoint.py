@@ -46,6 +46,12 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     """Per finished epoch: epoch (from 1), of, loss, validation_loss, learning_rate, seconds, samples_per_second."""
 
+    def judged(self, loss: float, options: Train) -> bool:
+        """Notes the validation loss of the epoch under way; whether patience has run out."""
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, self.epoch
+        return options.patience is not None and self.epoch - self.best_epoch >= options.patience
+
     def chosen_loss(self, options: Train) -> float:
         """Validation loss of the weights that were chosen. Raises WorkFailed where it is no number."""
         loss = self.best_loss if options.patience is not None else self.history[-1]["validation_loss"]

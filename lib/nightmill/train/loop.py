@@ -215,12 +215,9 @@ class Loop:
         }
         if self.options.patience is not None and loss < state.best_loss:
             self.best = {name: p.detach().clone() for name, p in self.judged.named_parameters()}
-        if loss < state.best_loss:
-            state.best_loss, state.best_epoch = loss, state.epoch
-        waited = state.epoch - state.best_epoch
+        enough = state.judged(loss, self.options)
         state.history.append(line)
         state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
-        enough = self.options.patience is not None and waited >= self.options.patience
 
         def decide() -> tuple[bool, bool]:
             state.given_up = self.setup.give_up(state.history)
