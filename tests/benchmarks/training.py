@@ -264,13 +264,14 @@ def inner_input(uri: str, folder: str, hidden: int) -> dict[str, float]:
     setup = replace(set_up(prepare(asked), torch.device("cpu"), lambda _: None), checkpoint=None)
     watched = Watched(setup.training.source)
     copied = [batch.map(torch.clone) for batch in watched.source.epoch(0)]
-    nothing = Feed(AtHand([]), 0, 0)
+
+    judged = Feed(AtHand(copied[:1]), 1, len(copied[0].x))
     found: dict[str, list[float]] = {"table": [], "hand": []}
     for number in range(9):
         for name, source in (("table", watched), ("hand", AtHand(copied))):
             watched.waited.clear()
             one = replace(
-                setup, training=Feed(source, setup.training.steps, setup.training.samples), validation=nothing
+                setup, training=Feed(source, setup.training.steps, setup.training.samples), validation=judged
             )
             begun = time.perf_counter()
             Loop(one).run()
