@@ -100,6 +100,10 @@ bench-train: setup ## two workers against one, twenty models in one group, input
 bench-peers: setup build/peers/.ready ## training against neuralforecast in an environment of its own, table into docs/results/
 	@$(BIN)/python tests/benchmarks/peers.py --raw $(RAW) --python build/peers/bin/python $(ARGS)
 
+.PHONY: bench-score
+bench-score: setup build/peers/.ready ## scoring of whole cities against its parts, Spark's UDFs and neuralforecast, table into docs/results/
+	@$(BIN)/python tests/benchmarks/scoring.py --python build/peers/bin/python $(ARGS)
+
 .PHONY: bench-overhead
 bench-overhead: setup ## what a night of ten small use cases costs beyond the work, table into docs/results/
 	@$(BIN)/python tests/benchmarks/small_night.py $(ARGS)

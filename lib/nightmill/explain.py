@@ -88,7 +88,7 @@ def explain(
         if one is not None and not silver.gone:
             own = one.name == series.name
             silver.files = _files(lake, silver, one, (entity, begin, first["ts"]) if own else None)
-    shown = ("horizon", "target_ts", "value", "lo", "hi", "label", "score")
+    shown = ("horizon", "target_ts", "value", "lo", "hi", "label", "score", "fallback")
     return Explained(
         use_case=use_case.name,
         entity=entity,

@@ -85,8 +85,10 @@ def _migrated(subject: str, item: Any) -> list[list[Any]]:
 
 
 def _scored(subject: str, item: Any) -> list[list[Any]]:
-    seen = "hindsight" if item.hindsight else ""
-    return [[subject, item.day, item.rows, item.entities, item.model_version, seen, item.version]]
+    notes = ["hindsight"] if item.hindsight else []
+    notes += [f"{item.fallbacks:,} by fallback"] if item.fallbacks else []
+    notes += [f"{item.missing:,} origins without"] if item.missing else []
+    return [[subject, item.day, item.rows, item.entities, item.model_version, ", ".join(notes), item.version]]
 
 
 def _reported(item: Any, console: Console) -> None:
@@ -212,7 +214,8 @@ def _explained(item: Any, console: Console) -> None:
     for one in item.values:
         bounds = f" ({one['lo']:.4g} to {one['hi']:.4g})" if "lo" in one else ""
         when = f"{_when(one['target_ts'])}: " if "target_ts" in one else ""
-        say(f"    {when}{one['value']:.4g} {item.unit}{bounds}")
+        why = f", by the fallback ({one['fallback']})" if "fallback" in one else ""
+        say(f"    {when}{one['value']:.4g} {item.unit}{bounds}{why}")
     say(f"  scored {_when(item.scored_at)} by {item.run}")
     model = item.model
     say(f"  model version {model.version}" + (f", trained by {model.run}" if model.run else ""))

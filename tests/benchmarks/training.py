@@ -270,9 +270,7 @@ def inner_input(uri: str, folder: str, hidden: int) -> dict[str, float]:
     for number in range(9):
         for name, source in (("table", watched), ("hand", AtHand(copied))):
             watched.waited.clear()
-            one = replace(
-                setup, training=Feed(source, setup.training.steps, setup.training.samples), validation=judged
-            )
+            one = replace(setup, training=Feed(source, setup.training.steps, setup.training.samples), validation=judged)
             begun = time.perf_counter()
             Loop(one).run()
             took = (time.perf_counter() - begun) / setup.training.steps

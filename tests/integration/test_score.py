@@ -72,9 +72,14 @@ def test_each_scores_every_row_of_the_day_and_no_other(town: Town) -> None:
     assert {(r["entity"], r["ts"]) for r in rows} == gold
 
 
-def test_the_first_day_has_origins_only_where_the_window_is_full(town: Town) -> None:
+def test_the_first_rows_of_all_have_too_little_history_for_the_model(town: Town) -> None:
     (scored,) = _score(town, DAYS[0], sets=("score.origins=each",))
-    assert scored.rows == 3 * (48 - 3) * 2
+    assert (scored.rows, scored.fallbacks) == (3 * 48 * 2, 3 * 3 * 2)
+    rows = [r for r in town.table("predictions").to_pylist() if r["day"] == DAYS[0] and r["fallback"]]
+    first = min(r["ts"] for r in rows)
+    assert {(r["entity"], r["ts"], r["fallback"]) for r in rows} == {
+        (e, first + n * timedelta(minutes=30), "history") for e in "abc" for n in range(3)
+    }
 
 
 def test_rerunning_a_day_leaves_the_table_identical(town: Town) -> None:
@@ -117,7 +122,7 @@ def test_a_reader_in_the_middle_sees_the_old_day_or_the_new_one(town: Town) -> N
 
 def test_a_day_without_rows_is_refused_and_nothing_is_written(town: Town) -> None:
     version = town.work("x").lake.table("predictions", "town/speeds").version()
-    with pytest.raises(DataRefused, match="no entity has the 4 rows"):
+    with pytest.raises(DataRefused, match="no entity has a row on 2027-01-01"):
         _score(town, date(2027, 1, 1))
     assert town.work("x").lake.table("predictions", "town/speeds").version() == version
 

@@ -31,6 +31,8 @@ class Monitor(Options):
     """How far the share of true values between lo and hi may fall below `score.interval`."""
     drift: float = Field(default=0.25, gt=0, allow_inf_nan=False)
     """Population stability index of predictions against what is usual, and of inputs against the week before."""
+    fallback: Fraction = 0.2
+    """Largest share of a night's predictions that may be by the fallback instead of the model."""
     below: float | None = Field(default=None, allow_inf_nan=False)
     """Entities whose prediction is below this are an alarm, as of machines that will soon fail."""
     above: float | None = Field(default=None, allow_inf_nan=False)

@@ -140,6 +140,10 @@ class Train(Options):
         return Train.model_validate(self.model_dump(mode="json") | dict(options))
 
 
+Metric = Literal["mae", "rmse", "mape", "nasa_score"]
+Baseline = Literal["last_value", "time_of_day_mean", "mean_life"]
+
+
 class Score(Options):
     """How predictions are made."""
 
@@ -147,6 +151,9 @@ class Score(Options):
     """last: what is ahead of each entity's last row of the day; each: from every row of the day."""
     interval: Fraction = Field(default=0.8, gt=0, lt=1)
     """Share of true values that should fall between lo and hi."""
+    fallback: Baseline | Literal["none"] | None = None
+    """Naive rule that predicts where the model cannot: too few rows before the origin, entities that it does not know,
+    no row at all; the first of `evaluate.baselines` without it. none: nothing is predicted there."""
 
 
 class ByTime(Options):
@@ -186,10 +193,6 @@ class Split(Options):
         if (self.time is None) == (self.entity is None):
             raise ValueError("split needs either time or entity")
         return self
-
-
-Metric = Literal["mae", "rmse", "mape", "nasa_score"]
-Baseline = Literal["last_value", "time_of_day_mean", "mean_life"]
 
 
 class Evaluate(Options):
@@ -262,6 +265,10 @@ class UseCase(Options):
             raise ValueError("a forecast needs target.column and target.horizon")
         if self.task == "regress" and self.target.remaining_life is None:
             raise ValueError("task regress needs target.remaining_life")
+        if "mean_life" in (self.fallback, *self.evaluate.baselines) and self.target.remaining_life is None:
+            raise ValueError("baseline and fallback mean_life need target.remaining_life")
+        if "last_value" in (self.fallback, *self.evaluate.baselines) and self.target.remaining_life is not None:
+            raise ValueError("baseline and fallback last_value need a forecast; for a remaining life choose mean_life")
         wanted = {f.over: "graph" for f in self.features if f.kind == "neighbours"}
         if life := self.target.remaining_life:
             wanted |= {life.until: "events"} if life.until else {str(life.rest): "static"}
@@ -317,6 +324,12 @@ class UseCase(Options):
             section, _, option = name.partition(".")
             data[section][option] = value
         return UseCase.model_validate(data)
+
+    @property
+    def fallback(self) -> Baseline | None:
+        """The naive rule that predicts where the model cannot."""
+        chosen = self.score.fallback or self.evaluate.baselines[0]
+        return None if chosen == "none" else chosen
 
     @property
     def series(self) -> Input:

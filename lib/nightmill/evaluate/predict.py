@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from nightmill.config import UseCase
 from nightmill.config.environment import Handoff
-from nightmill.errors import DataRefused
 from nightmill.handoff import (
     Batch,
     Batches,
@@ -25,8 +24,10 @@ from nightmill.handoff import (
     Window,
     build_index,
     split_samples,
+    window_rows,
 )
 from nightmill.models.bundle import Bundle
+from nightmill.models.naive import RULES, Setting, newest
 
 Floats = NDArray[np.float32]
 BATCH = 4096
@@ -69,8 +70,7 @@ class Material:
 def truths(material: Material, samples: Samples) -> Floats:
     """[n, steps] true values in logical order, NaN where unknown."""
     one = material.reshaped(samples, 1)
-    feature = _any_feature(material)
-    return _gather(b.y[b.weight > 0].numpy().copy() for b in material.batches(one, [feature]))
+    return _gather(b.y[b.weight > 0].numpy().copy() for b in material.batches(one, ["target"]))
 
 
 def predictions(bundle: Bundle, material: Material, samples: Samples) -> tuple[Floats, Floats, Floats]:
@@ -79,85 +79,25 @@ def predictions(bundle: Bundle, material: Material, samples: Samples) -> tuple[F
     found: list[tuple[Floats, Floats, Floats]] = []
     for batch in material.batches(samples, list(bundle.shape.features)):
         real = (batch.weight > 0).numpy()
-        value, lo, hi = bundle.predict(batch, codes)
-        found.append((value[real], lo[real], hi[real]))
+        said = bundle.predict(batch, codes)
+        found.append((said.value[real], said.lo[real], said.hi[real]))
     value, lo, hi = (_gather(part) for part in zip(*found, strict=True))
     return value, lo, hi
 
 
 def baseline(name: str, material: Material, samples: Samples) -> Floats:
     """[n, steps] what a naive rule predicts; whatever it needs to know is taken from the training part."""
-    return {"last_value": last_value, "time_of_day_mean": time_of_day_mean, "mean_life": mean_life}[name](
-        material, samples
-    )
-
-
-def last_value(material: Material, samples: Samples) -> Floats:
-    """The target's value at the origin, for every step ahead (persistence)."""
-    column = material.use_case.target.column
-    if column is None:
-        raise DataRefused("last_value needs a forecast of a column", where=material.use_case.name)
-    steps = material.use_case.target.steps
-    one = material.reshaped(samples, 1)
-    return _gather(
-        np.repeat(b.x[b.weight > 0][:, -1, :1].numpy(), steps, axis=1) for b in material.batches(one, [column])
-    )
-
-
-def time_of_day_mean(material: Material, samples: Samples) -> Floats:
-    """The entity's mean at the target's local time of day, weekdays and weekends apart (historical average)."""
-    every = material.index.every_us
-    slots = max(1, 86_400_000_000 // every)
-    size = (len(material.index.entities), 2, slots)
-    total, count = np.zeros(size), np.zeros(size)
-    now = material.reshaped(material.parts.train, 1)
-    rows = replace(now, window=Window(1, 0))
-    for batch in material.batches(rows, [_any_feature(material)]):
-        real = (batch.weight > 0).numpy() & np.isfinite(batch.y[:, 0].numpy())
-        cell = (batch.entity.numpy()[real], *_local_slot(batch.ts.numpy()[real], material.zone, slots))
-        np.add.at(total, cell, batch.y[:, 0].numpy()[real])
-        np.add.at(count, cell, 1)
-    entity_mean = total.sum((1, 2)) / np.maximum(count.sum((1, 2)), 1)
-    mean = np.where(count > 0, total / np.maximum(count, 1), entity_mean[:, None, None])
-    ahead = np.arange(1, material.use_case.target.steps + 1) * every
+    case, index, kind = material.use_case, material.index, RULES[name]
+    rule = kind(Setting.of(case, len(index.entities), index.every_us, material.zone))
+    codes = np.arange(1, len(index.entities) + 1)
+    rule.fit(window_rows(material.gold, index, material.parts.train, [kind.column, "target"]), codes)
+    seen = material.reshaped(samples, samples.window.lookback if kind.looks_back else 1)
     found = []
-    for batch in material.batches(material.reshaped(samples, 1), [_any_feature(material)]):
+    for batch in material.batches(seen, [kind.column]):
         real = (batch.weight > 0).numpy()
-        times = batch.ts.numpy()[real][:, None] + ahead
-        weekend, slot = _local_slot(times.ravel(), material.zone, slots)
-        entity = np.repeat(batch.entity.numpy()[real], len(ahead))
-        found.append(mean[entity, weekend, slot].reshape(times.shape).astype(np.float32))
+        own = newest(batch.x[:, :, 0].numpy()[real])
+        found.append(rule.predict(codes[batch.entity.numpy()[real]], batch.ts.numpy()[real], own))
     return _gather(found)
-
-
-def mean_life(material: Material, samples: Samples) -> Floats:
-    """The mean life in the training part minus the age, at least 0 and at most the cap."""
-    life = material.use_case.target.remaining_life
-    if life is None:
-        raise DataRefused("mean_life needs target.remaining_life", where=material.use_case.name)
-    total, count = 0.0, 0
-    for batch in material.batches(material.reshaped(material.parts.train, 1), ["age"]):
-        age, left = batch.x[:, -1, 0].numpy(), batch.y[:, 0].numpy()
-        # a capped target says only that the end is farther away
-        known = (batch.weight > 0).numpy() & np.isfinite(left) & (left < (life.cap or np.inf))
-        total, count = total + float((age + left)[known].sum()), count + int(known.sum())
-    mean = total / max(count, 1)
-    one = material.reshaped(samples, 1)
-    ages = _gather(b.x[b.weight > 0][:, -1, :].numpy().copy() for b in material.batches(one, ["age"]))
-    return np.clip(mean - ages, 0, life.cap).astype(np.float32)
-
-
-def _any_feature(material: Material) -> str:
-    return material.use_case.target.column or "age"
-
-
-def _local_slot(ts: NDArray[np.int64], zone: str, slots: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(weekend 0/1, slot of the day) of UTC microseconds in a zone."""
-    import pandas as pd
-
-    local = pd.DatetimeIndex(ts.astype("datetime64[us]")).tz_localize("UTC").tz_convert(zone)
-    minute = np.asarray(local.hour) * 60 + np.asarray(local.minute)
-    return (np.asarray(local.weekday) >= 5).astype(int), minute * slots // 1440
 
 
 def _gather(parts: Any) -> Floats:

@@ -6,7 +6,8 @@
     plan = Plan(parts.train, batch, seed, world)         # which sample comes when, on which rank
     for batch in Batches(gold, index, plan, rank, features=names).epoch(0): ...
 
-Without windows and in the order of the files: `row_batches(gold, names, batch)`.
+Without windows and in the order of the files: `row_batches(gold, names, batch)`; the rows that windows see, each once:
+`window_rows(gold, index, samples, names)`.
 
 Knows neither Spark nor Ray; torch is imported with what makes tensors alone, so that planning stays light.
 """
@@ -25,10 +26,18 @@ from nightmill.handoff.split import Parts, split_samples
 
 if TYPE_CHECKING:
     from nightmill.handoff.batches import Batch, Batches
+    from nightmill.handoff.seen import window_rows
     from nightmill.handoff.side import Side
     from nightmill.handoff.stream import column_batches, row_batches
 
-_LAZY = {"Batch": "batches", "Batches": "batches", "Side": "side", "column_batches": "stream", "row_batches": "stream"}
+_LAZY = {
+    "Batch": "batches",
+    "Batches": "batches",
+    "Side": "side",
+    "column_batches": "stream",
+    "row_batches": "stream",
+    "window_rows": "seen",
+}
 
 __all__ = [
     "Batch",
@@ -51,6 +60,7 @@ __all__ = [
     "row_batches",
     "select_samples",
     "split_samples",
+    "window_rows",
 ]
 
 

@@ -74,6 +74,17 @@ class Samples:
         order = np.lexsort((place, segments.group[segment], segments.file[segment]))
         return self.take(owner[order]).at(low[order], stop[order] - 1)
 
+    def thinned(self, most: int) -> Samples:
+        """The same samples, or evenly spaced ones of them where they are more than `most`."""
+        stride = -(-self.count // most)
+        if stride == 1:
+            return self
+        edges = self.edges
+        number = np.arange(stride // 2, self.count, stride)
+        interval = np.searchsorted(edges, number, side="right") - 1
+        origin = self.first[interval] + number - edges[interval]
+        return self.take(interval).at(origin, origin)
+
     def at(self, first: Ints, last: Ints) -> Samples:
         """The same intervals with other origins."""
         return replace(self, first=first, last=last)

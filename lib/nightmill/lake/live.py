@@ -147,7 +147,7 @@ def truth(gold: Table, version: int, codes: Codes, since: int, until: int, every
 
 
 def live_errors(predictions: Table, gold: Table, gold_version: int, day: date, every: timedelta) -> Errors:
-    """Errors of the predictions that were made on a day, where truth is known.
+    """Errors of the predictions that a model made on a day, where truth is known; naive rules do not count.
 
     Rows pass in batches: memory is that of the truth of the days that they reach, and of one batch.
     """
@@ -161,7 +161,8 @@ def live_errors(predictions: Table, gold: Table, gold_version: int, day: date, e
     lookup[list(places)] = list(places.values())
     wide = len(horizons)
     sums: dict[str, Floats] = {name: np.zeros(len(codes.numbers) * wide) for name in SUMS}
-    for batch in day_batches(predictions, day, ["entity", "ts", "horizon", "target_ts", "value", "lo", "hi"]):
+    columns = ["entity", "ts", "horizon", "target_ts", "value", "lo", "hi"]
+    for batch in day_batches(predictions, day, columns, by_model=True):
         entity = codes.of(batch["entity"])
         size = len(codes.numbers) * wide
         if size > len(sums["n"]):
@@ -197,11 +198,30 @@ def _span(predictions: Table, day: date) -> tuple[int, int, list[int]] | None:
     return None if first is None or last is None else (first, last, sorted(horizons))
 
 
-def day_batches(predictions: Table, days: date | Sequence[date], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The predictions of a day or of several, batch by batch."""
+def day_batches(
+    predictions: Table, days: date | Sequence[date], columns: list[str], *, by_model: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """The predictions of a day or of several, batch by batch; only those of models where they are asked for."""
     wanted = [day.isoformat() for day in ([days] if isinstance(days, date) else days)]
     source = predictions.delta().to_pyarrow_dataset(partitions=[("day", "in", wanted)])
-    yield from (batch for batch in source.scanner(columns=columns).to_batches() if batch.num_rows)
+    # tables that were last written by an older version know no fallback
+    chosen = pc.field("fallback").is_null() if by_model and "fallback" in source.schema.names else None
+    yield from (batch for batch in source.scanner(columns=columns, filter=chosen).to_batches() if batch.num_rows)
+
+
+def day_counts(predictions: Table) -> dict[date, tuple[int, int]]:
+    """Day -> number of predictions, and of those by a naive rule instead of a model; nothing is read."""
+    actions = pa.table(predictions.delta().get_add_actions(flatten=True))
+    empty = actions["null_count.fallback"].to_pylist() if "null_count.fallback" in actions.column_names else []
+    found: dict[date, tuple[int, int]] = {}
+    days, counts = (actions[name].to_pylist() for name in ("partition.day", "num_records"))
+    for number, (text, rows) in enumerate(zip(days, counts, strict=True)):
+        day = date.fromisoformat(str(text))
+        # files of older versions do not say it: all in them is by a model
+        by_model = empty[number] if empty and empty[number] is not None else rows
+        many, by_rule = found.get(day, (0, 0))
+        found[day] = many + (rows or 0), by_rule + (rows or 0) - (by_model or 0)
+    return dict(sorted(found.items()))
 
 
 def _micros(times: pa.Array) -> Ints:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from nightmill.config.models import Model
 from nightmill.errors import ConfigError, DataRefused
 from nightmill.models import FAMILIES, build
 from nightmill.models.interval import Interval
+from nightmill.models.naive import Fallback
 from nightmill.models.network import Network
 from nightmill.models.shape import Shape
 
@@ -26,6 +27,25 @@ FORMAT = 3
 """Version of the description's layout."""
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+_RULE = "fallback."
+"""Begins the names of the fallback's arrays among the weights."""
+
+
+class Predicted(NamedTuple):
+    """What is predicted of some origins, [n, steps] each in the target's unit."""
+
+    value: Floats
+    lo: Floats
+    hi: Floats
+    sure: Floats | None
+    """Probability of the class that is predicted; None where it is no class."""
+
+    def first(self, count: int) -> Predicted:
+        """Of the first origins only."""
+        sure = None if self.sure is None else self.sure[:count]
+        return Predicted(self.value[:count], self.lo[:count], self.hi[:count], sure)
 
 
 class Windows(Protocol):
@@ -61,6 +81,8 @@ class Bundle:
     """On the validation part."""
     deciles: list[float] = field(default_factory=list)
     """The nine values that part its predictions on the validation part into tenths; later ones are held to them."""
+    fallback: Fallback | None = None
+    """What is predicted where the model cannot; models of older versions have none."""
 
     @property
     def shape(self) -> Shape:
@@ -78,24 +100,32 @@ class Bundle:
         return np.array([known.get(name, 0) for name in entities], dtype=np.int64)
 
     @torch.inference_mode()
-    def predict(self, batch: Windows, codes: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-        """(value, lo, hi) of a batch, each [b, steps] in the target's unit.
+    def predict(self, batch: Windows, codes: NDArray[np.int64]) -> Predicted:
+        """What is predicted of a batch.
 
         `codes` is `codes(index.entities)`: batch.entity holds positions in that index, not the model's own codes.
         """
         device = self.network.mean.device
         self.network.eval()
         entity = torch.from_numpy(codes).to(device)[batch.entity.to(device)]
-        expected = self.network.expects(batch.x.to(device), entity, self.interval.share)
-        value, lower, upper = (tensor.cpu().numpy() for tensor in expected)
-        lo, hi = self.interval.round(lower, upper)
-        return value, self.shape.within(lo), self.shape.within(hi)
+        found = self.network.expects(batch.x.to(device), entity, self.interval.share)
+        lo, hi = self.interval.round(found.lower.cpu().numpy(), found.upper.cpu().numpy())
+        sure = None if found.sure is None else found.sure.cpu().numpy()
+        return Predicted(found.value.cpu().numpy(), self.shape.within(lo), self.shape.within(hi), sure)
+
+    def fall_back(self, code: Ints, ts: Ints, own: Floats, late: Ints) -> Predicted:
+        """As `predict`, by the naive rule; see `Fallback.predict`. The bundle must have one."""
+        assert self.fallback is not None
+        value, lo, hi = (self.shape.within(part) for part in self.fallback.predict(code, ts, own, late))
+        return Predicted(value, lo, hi, None)
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> content. The same bundle gives the same bytes."""
         state = self.network.state_dict()
         # members of an ensemble may share what was fitted, and safetensors refuses tensors that share memory
         weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        if self.fallback is not None:
+            weights |= {_RULE + name: torch.from_numpy(array) for name, array in self.fallback.rule.state.items()}
         description = {
             "format": FORMAT,
             "use_case": self.use_case,
@@ -110,6 +140,7 @@ class Bundle:
             "training": self.training,
             "metrics": {name: _number(value) for name, value in self.metrics.items()},
             "deciles": [float(value) for value in self.deciles],
+            "fallback": None if self.fallback is None else self.fallback.to_json(),
         }
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
         return {WEIGHTS: save(weights), DESCRIPTION: text.encode()}
@@ -139,7 +170,9 @@ class Bundle:
         return _assemble(data, weights, where)
 
 
-def _assemble(data: dict[str, Any], weights: dict[str, Tensor], where: str) -> Bundle:
+def _assemble(data: dict[str, Any], found: dict[str, Tensor], where: str) -> Bundle:
+    weights = {name: tensor for name, tensor in found.items() if not name.startswith(_RULE)}
+    rule = {name.removeprefix(_RULE): tensor.numpy() for name, tensor in found.items() if name not in weights}
     try:
         if data["options"]["family"] not in FAMILIES:
             raise ConfigError(f"model family '{data['options']['family']}' is not known here", where=where)
@@ -152,6 +185,7 @@ def _assemble(data: dict[str, Any], weights: dict[str, Tensor], where: str) -> B
             interval=Interval.from_json(data["interval"]),
             **{name: data[name] for name in ("use_case", "target", "config", "gold", "seed", "training", "metrics")},
             deciles=list(data.get("deciles", [])),
+            fallback=Fallback.from_json(data["fallback"], rule) if data.get("fallback") else None,
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise ConfigError(

@@ -35,6 +35,10 @@ class Ensemble(Network):
         """The members."""
         return [member for member in self.members if isinstance(member, Network)]
 
+    @property
+    def tells_apart(self) -> bool:
+        return any(member.tells_apart for member in self.each)
+
     def make_room(self, weights: dict[str, Tensor]) -> None:
         for number, member in enumerate(self.each):
             start = f"members.{number}."

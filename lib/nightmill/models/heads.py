@@ -52,6 +52,10 @@ class Head(nn.Module):
         value = self.value(parameters)
         return value, value
 
+    def sure(self, parameters: Tensor) -> Tensor | None:
+        """[b, steps] the probability of what is predicted, for heads that predict a class."""
+        return None
+
 
 class Point(Head):
     """One value per step: base + z standard deviations."""
@@ -138,6 +142,9 @@ class Classes(Head):
 
     def value(self, parameters: Tensor) -> Tensor:
         return parameters.argmax(dim=2).to(parameters.dtype)
+
+    def sure(self, parameters: Tensor) -> Tensor | None:
+        return parameters.softmax(dim=2).amax(dim=2)
 
 
 HEADS: dict[str, type[Head]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,11 @@ class Interval:
             lo[:, step] = lower[:, step] + at.low[level]
             hi[:, step] = upper[:, step] + at.high[level]
         return lo, np.maximum(hi, lo)
+
+    def later(self, rows: int) -> Interval:
+        """That of predictions from an origin so many rows earlier: of step s + rows, of the last step beyond it."""
+        last = len(self.steps) - 1
+        return replace(self, steps=tuple(self.steps[min(step + rows, last)] for step in range(last + 1)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinite offsets, which JSON does not have, as null."""

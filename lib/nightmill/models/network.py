@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nightmill.models.heads import HEADS, Head
 from nightmill.models.shape import Fitted, Shape
+
+
+class Expected(NamedTuple):
+    """What a network says of some windows, [b, steps] each, within what the target can be."""
+
+    value: Tensor
+    lower: Tensor
+    upper: Tensor
+    sure: Tensor | None
+    """Probability of the class that is predicted; None where it is no class."""
 
 
 class Network(nn.Module):
@@ -51,15 +62,17 @@ class Network(nn.Module):
         """(what the head sees [b, inputs], a first guess [b, 1 or steps] in the target's unit)."""
         raise NotImplementedError
 
-    def expects(self, x: Tensor, entity: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
-        """(value, lower, upper), each [b, steps]: the prediction, and where the head expects `share` of the truths.
-
-        All within what the target can be.
-        """
+    def expects(self, x: Tensor, entity: Tensor, share: float) -> Expected:
+        """The prediction, and where the head expects `share` of the truths."""
         parameters = self(x, entity)
         lower, upper = self.head.ends(parameters, share)
-        within = self.shape.within
-        return within(self.head.value(parameters)), within(lower), within(upper)
+        within, sure = self.shape.within, self.head.sure(parameters)
+        return Expected(within(self.head.value(parameters)), within(lower), within(upper), sure)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether entities that training did not know are predicted as one that is like no other."""
+        return bool(self.by_entity)
 
     def apart(self, x: Tensor, guess: Tensor) -> Tensor:
         """[b, lookback] the target's own past less `guess` [b, 1], in standard deviations; 0 where it is missing."""

@@ -26,7 +26,7 @@ class Figure:
     subject: str
     """Data set (data/city/air) or use case."""
     kind: str
-    """late, incomplete, refused, failed, error, coverage, drift or level."""
+    """late, incomplete, refused, failed, error, coverage, drift, fallback or level."""
     slice: str
     """What part of it, as in district=north; empty for all of it."""
     value: float

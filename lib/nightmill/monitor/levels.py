@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nightmill.config import UseCase
 from nightmill.config.monitor import Monitor
-from nightmill.lake.live import day_batches
+from nightmill.lake.live import Codes, day_batches
 from nightmill.lake.tables import Table
+from nightmill.metrics import beyond
 from nightmill.monitor.alarms import Figure
 
 NAMED = 20
@@ -26,28 +26,25 @@ def level_figures(use_case: UseCase, predictions: Table, night: date) -> Iterato
     limits, name = use_case.monitor, use_case.target.name
     if limits.below is None and limits.above is None:
         return
-    margin: dict[str, tuple[float, float]] = {}
+    codes, most, worst = Codes(), np.zeros(0), np.zeros(0)
     for batch in day_batches(predictions, night, ["entity", "value"]):
         value = batch["value"].to_numpy(zero_copy_only=False).astype(float)
-        under, over = (_share(limit, sign, value) for limit, sign in ((limits.below, -1), (limits.above, 1)))
-        for entity, beyond, one in zip(batch["entity"].to_pylist(), np.maximum(under, over), value, strict=True):
-            if np.isfinite(beyond) and beyond > margin.get(entity, (-np.inf, 0.0))[0]:
-                margin[entity] = float(beyond), float(one)
-    outside = sorted((entity for entity, (beyond, _) in margin.items() if beyond > 1), key=lambda e: -margin[e][0])
+        code, shares = codes.of(batch["entity"]), beyond(value, limits.below, limits.above)
+        new = len(codes.numbers) - len(most)
+        most, worst = np.pad(most, (0, new), constant_values=-np.inf), np.pad(worst, (0, new))
+        np.maximum.at(most, code, np.where(np.isfinite(shares), shares, -np.inf))
+        here = shares == most[code]
+        worst[code[here]] = value[here]
+    found = zip(codes.numbers, most.tolist(), worst.tolist(), strict=True)
+    margin = {entity: (share, value) for entity, share, value in found if share > -np.inf}
+    outside = sorted((entity for entity, (share, _) in margin.items() if share > 1), key=lambda e: -margin[e][0])
     rest = set(outside[NAMED:])
-    for entity, (beyond, value) in margin.items():
+    for entity, (share, value) in margin.items():
         if entity not in rest:
             what = f"{name} of {entity} is {value:.3g}{_against(limits, value)}"
-            yield Figure(use_case.name, "level", f"entity={entity}", beyond, 1.0, what, nights=1)
+            yield Figure(use_case.name, "level", f"entity={entity}", share, 1.0, what, nights=1)
     what = f"{name} of {len(rest):,} more entities is beyond its limits, as of {', '.join(sorted(rest)[:3])}"
     yield Figure(use_case.name, "level", "", len(rest), 0.5, what)
-
-
-def _share(limit: float | None, sign: int, value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[n] 1 at the limit, more beyond it, as a share of the limit (of 1 where it is 0)."""
-    if limit is None:
-        return np.full(len(value), -np.inf)
-    return np.asarray(1 + sign * (value - limit) / (abs(limit) or 1.0))
 
 
 def _against(limits: Monitor, value: float) -> str:

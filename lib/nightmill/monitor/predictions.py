@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nightmill.config import DataSet, Time, UseCase
 from nightmill.lake.entities import slices_of
-from nightmill.lake.live import BEFORE, LIVE, NAIVE, Errors, Figures, day_batches, live_errors, usual
+from nightmill.lake.live import BEFORE, LIVE, NAIVE, Errors, Figures, day_batches, day_counts, live_errors, usual
 from nightmill.lake.ops import events
 from nightmill.lake.tables import Lake, Table
 from nightmill.metrics import psi, psi_by_chance
@@ -63,6 +63,7 @@ def watch_predictions(
     if night in predictions.days_by_partition():
         watch.figures += _spread_figure(use_case, predictions, deciles, night)
         watch.figures += level_figures(use_case, predictions, night)
+        watch.figures += _fallback_figure(use_case, predictions, night)
     if use_case.target.column is not None:
         watch.figures += _input_figures(use_case, gold, version, slices, night)
     return watch
@@ -129,7 +130,7 @@ def _spread_figure(use_case: UseCase, predictions: Table, deciles: list[float], 
     if not len(edges):
         return
     counts = np.zeros(len(edges) + 1)
-    for batch in day_batches(predictions, night, ["value"]):
+    for batch in day_batches(predictions, night, ["value"], by_model=True):
         value = batch["value"].to_numpy(zero_copy_only=False).astype(float)
         counts += np.bincount(np.searchsorted(edges, value[np.isfinite(value)]), minlength=len(counts))
     if counts.sum() >= SPREAD:
@@ -137,6 +138,14 @@ def _spread_figure(use_case: UseCase, predictions: Table, deciles: list[float], 
         # steps of one forecast move together: they count as one value
         limit = _drift_limit(use_case, shares.sum() / use_case.target.steps, counts / use_case.target.steps)
         yield Figure(use_case.name, "drift", "predictions", psi(shares, counts), limit, what)
+
+
+def _fallback_figure(use_case: UseCase, predictions: Table, night: date) -> Iterator[Figure]:
+    """The share of the night's predictions that the model could not make, as the table's statistics tell it."""
+    rows, by_rule = day_counts(predictions).get(night, (0, 0))
+    if rows:
+        what = f"{by_rule:,} of {rows:,} predictions of {night} are not by the model but by the fallback"
+        yield Figure(use_case.name, "fallback", "", by_rule / rows, use_case.monitor.fallback, what)
 
 
 def _expected(
@@ -152,7 +161,7 @@ def _expected(
     days = [d for d in sorted(predictions.days_by_partition()) if d < night and _weekend(d) == _weekend(night)]
     if len(days) < USUAL:
         return np.zeros(0), np.ones(1), ""
-    batches = day_batches(predictions, days[-BEFORE:], ["value"])
+    batches = day_batches(predictions, days[-BEFORE:], ["value"], by_model=True)
     value = np.concatenate([batch["value"].to_numpy(zero_copy_only=False).astype(float) for batch in batches])
     value = value[np.isfinite(value)]
     edges = np.unique(np.quantile(value, np.linspace(0.1, 0.9, 9)))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nightmill.config import UseCase
-from nightmill.lake.live import Codes, day_batches, live_errors
+from nightmill.lake.live import Codes, day_batches, day_counts, live_errors
 from nightmill.lake.tables import Lake, Table
 from nightmill.report.told import Alarm, Entities, Status
 
@@ -53,13 +53,7 @@ def days_scored(lake: Lake, name: str, until: date) -> dict[date, int]:
     table = lake.table("predictions", name)
     if not table.exists():
         return {}
-    actions = pa.table(table.delta().get_add_actions(flatten=True))
-    found: dict[date, int] = {}
-    for day, rows in zip(actions["partition.day"].to_pylist(), actions["num_records"].to_pylist()):
-        one = date.fromisoformat(str(day))
-        if one <= until:
-            found[one] = found.get(one, 0) + (rows or 0)
-    return dict(sorted(found.items()))
+    return {day: rows for day, (rows, _) in day_counts(table).items() if day <= until}
 
 
 def night_of(predictions: Table, day: date, steps: int) -> Night:

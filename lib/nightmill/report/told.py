@@ -224,6 +224,8 @@ class UseCasePage:
     """Error as a multiple of the usual one above which it is an alarm."""
     limits: tuple[float | None, float | None] = (None, None)
     """Values below and above which an entity is an alarm."""
+    fallbacks: int = 0
+    """Predicted values of the night by a naive rule, where the model could not predict."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA, format_duration
 from nightmill.lake.entities import slices_of
-from nightmill.lake.live import LIVE, NAIVE, usual
+from nightmill.lake.live import LIVE, NAIVE, day_counts, usual
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
@@ -77,6 +77,7 @@ def use_case_page(
         step=format_duration(time.every),
         factor=use_case.monitor.error,
         limits=(use_case.monitor.below, use_case.monitor.above),
+        fallbacks=day_counts(predictions)[night][1] if many else 0,
     )
 
 

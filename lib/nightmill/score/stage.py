@@ -16,12 +16,14 @@ import pyarrow as pa
 
 from nightmill.config import Time, UseCase
 from nightmill.errors import DataRefused, WorkFailed
-from nightmill.handoff import Index, Pinned, Samples, Window, build_index, pin, select_samples
+from nightmill.handoff import Pinned, Samples, build_index, pin
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
 from nightmill.models.bundle import Bundle
+from nightmill.score.marks import Marks
+from nightmill.score.origins import Rest, find_origins
 from nightmill.score.slices import cut_slices
 from nightmill.score.table import replace_day, sweep
 from nightmill.score.task import Assignment, score_slices
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REST = 200_000
+"""Origins of a slice at most that the model cannot predict."""
+
 
 @dataclass
 class Scored:
@@ -41,6 +46,10 @@ class Scored:
     use_case: str
     day: date
     rows: int
+    fallbacks: int
+    """Rows by the naive rule, where the model could not predict."""
+    missing: int
+    """Origins of which nothing is predicted, where the use case or the model has no such rule."""
     entities: int
     model_version: int
     hindsight: bool
@@ -64,12 +73,20 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
     reach = round((bundle.shape.lookback - 1) * time.every.total_seconds() * 1_000_000)
     gold = _pinned(gold_table, gold_version, begin - reach, end)
     index = build_index(gold, time.every) if gold.files else None
-    samples = _origins(index, bundle, use_case, begin - reach, begin, end) if index else None
-    if index is None or samples is None or samples.count == 0:
+    last_only, by_name = use_case.score.origins == "last", use_case.evaluate.split.entity is None
+    origins = find_origins(index, bundle, (begin, end), last_only, by_name) if index else None
+    where = f"{gold_table.label} version {gold_version}"
+    if index is None or origins is None:
+        fix = "land, clean and engineer that day first, or name another --day"
+        raise DataRefused(f"{use_case.name}: no entity has a row on {day}", where=where, fix=fix)
+    samples, rest, missing = origins.samples, origins.rest, 0
+    if bundle.fallback is None or use_case.fallback is None:
+        rest, missing = rest.take(slice(0)), rest.total
+    if not samples.count and not rest.total:
         raise DataRefused(
             f"{use_case.name}: no entity has the {bundle.shape.lookback} rows that the model needs on {day}",
-            where=f"{gold_table.label} version {gold_version}",
-            fix="land, clean and engineer that day first, or name another --day",
+            where=where,
+            fix="land, clean and engineer the days before, too, or name another --day",
         )
     step.begin()
     scored_at = datetime.now(UTC)
@@ -78,32 +95,45 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
     assignment = Assignment(
         gold=gold,
         index=index,
+        names=origins.names,
+        codes=bundle.codes(origins.names),
         model=files,
+        digest=hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest(),
         table_uri=predictions.uri,
         day=day,
         facts=Facts(bundle.target, champion, gold.version, step.run_id, scored_at, hindsight),
-        digest=hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest(),
-        codes=bundle.codes(index.entities),
+        marks=Marks.of(bundle.shape, use_case.monitor),
     )
     spark = start()
     row_bytes = 4 * len(bundle.shape.features)
-    todo = cut_slices(samples, index, row_bytes, spark.sparkContext.defaultParallelism)
+    todo: list[Samples | Rest] = [*cut_slices(samples, index, row_bytes, spark.sparkContext.defaultParallelism)]
+    todo += rest.cut(REST)
     parts = _distribute(spark, assignment, todo)
     note = step.note(model_version=champion, scored_at=scored_at, day=day)
     version = replace_day(predictions, day, parts, note, step.lease)
     step.wrote(predictions, version)
     if lost := sweep(predictions, step.run_id):
         log.info("%s: %d files of attempts that came to nothing are removed", use_case.name, len(lost))
-    entities = len(np.unique(index.runs.entity[samples.run]))
-    rows = sum(part.rows for part in parts)
-    return Scored(use_case.name, day, rows, entities, champion, hindsight, version)
+    if missing:
+        log.warning("%s: nothing is predicted from %d origins of %s: there is no fallback", use_case.name, missing, day)
+    return Scored(
+        use_case=use_case.name,
+        day=day,
+        rows=sum(part.rows for part in parts),
+        fallbacks=rest.total * bundle.shape.steps,
+        missing=missing,
+        entities=len(np.union1d(index.runs.entity[samples.run], rest.entity)),
+        model_version=champion,
+        hindsight=hindsight,
+        version=version,
+    )
 
 
-def _distribute(spark: SparkSession, assignment: Assignment, todo: list[Samples]) -> list[Part]:
+def _distribute(spark: SparkSession, assignment: Assignment, todo: list[Samples | Rest]) -> list[Part]:
     context = spark.sparkContext
     shared = context.broadcast(assignment)
 
-    def task(items: Iterable[tuple[int, Samples]]) -> Iterable[Part]:
+    def task(items: Iterable[tuple[int, Samples | Rest]]) -> Iterable[Part]:
         return score_slices(shared.value, items)
 
     try:
@@ -158,17 +188,3 @@ def _pinned(table: Table, version: int, since: int, until: int) -> Pinned:
 def _micros(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(aware.timestamp() * 1_000_000)
-
-
-def _origins(index: Index, bundle: Bundle, use_case: UseCase, since: int, start: int, end: int) -> Samples:
-    """Windows whose origin lies in the day; with `origins: last` only each entity's last one."""
-    window = Window(bundle.shape.lookback, bundle.shape.horizon, bundle.shape.pad)
-    last_only = use_case.score.origins == "last"
-    samples = select_samples(index, window, since=since, until=end, last_only=last_only, with_future=False)
-    runs = index.runs
-    begin = runs.ts[samples.run]
-    # a padded window may have its origin before the day: those rows were scored with their own day
-    earliest = runs.first[samples.run] + np.maximum(0, -(-(start - begin) // index.every_us))
-    first = np.maximum(samples.first, earliest)
-    keep = first <= samples.last
-    return samples.at(first, samples.last).take(keep)

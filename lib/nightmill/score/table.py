@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("run_id", pa.string()),
         ("scored_at", _TIME),
         ("hindsight", pa.bool_()),
+        ("fallback", pa.string()),
         ("day", pa.date32()),
     ]
 )

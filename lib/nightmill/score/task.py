@@ -13,11 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from nightmill.handoff import Batches, Index, Pinned, Plan, Samples
-from nightmill.models.bundle import Bundle
+from nightmill.models.bundle import Bundle, Predicted
+from nightmill.score.marks import Marks
+from nightmill.score.origins import REASONS, Rest
+from nightmill.score.rest import predict_rest
 from nightmill.score.writer import Facts, Part, Writer
 
 if TYPE_CHECKING:
     from pyspark import TaskContext
+
+Ints = NDArray[np.int64]
 
 BATCH = 4096
 MODELS = 4
@@ -30,15 +35,18 @@ class Assignment:
 
     gold: Pinned
     index: Index
+    names: list[str]
+    """Of entities: the index' own, and behind them those of which it has no row."""
+    codes: Ints
+    """[name] the model's codes."""
     model: dict[str, bytes]
     """The bundle's files."""
+    digest: str
+    """Of the model's files."""
     table_uri: str
     day: date
     facts: Facts
-    digest: str
-    """Of the model's files."""
-    codes: NDArray[np.int64]
-    """The model's codes of the index' entities."""
+    marks: Marks
 
 
 @dataclass(frozen=True)
@@ -63,39 +71,45 @@ class Place:
         return torch.device(self.device)
 
 
-def score_slices(assignment: Assignment, slices: Iterable[tuple[int, Samples]]) -> Iterator[Part]:
+def score_slices(assignment: Assignment, slices: Iterable[tuple[int, Samples | Rest]]) -> Iterator[Part]:
     """All slices of one Spark partition."""
     from pyspark import TaskContext
 
     place = Place.of_task(TaskContext.get())
-    for number, samples in slices:
-        yield score_slice(assignment, number, samples, place)
+    for number, todo in slices:
+        yield score_slice(assignment, number, todo, place)
 
 
-def score_slice(assignment: Assignment, number: int, samples: Samples, place: Place = Place()) -> Part:
+def score_slice(assignment: Assignment, number: int, todo: Samples | Rest, place: Place = Place()) -> Part:
     """Predicts one slice and writes it; the file is not part of the table until the driver commits it."""
     device = place.use()
     bundle = _loaded(assignment, device)
-    shape, index = bundle.shape, assignment.index
-    plan = Plan(samples, min(BATCH, max(samples.count, 1)), seed=0, shuffle=False)
-    batches = Batches(
-        assignment.gold,
-        index,
-        plan,
-        features=shape.features,
-        target=None,
-        device=device,
-        threads=place.cores,
-    )
+    shape, every = bundle.shape, assignment.index.every_us
     ahead = np.arange(1, shape.steps + 1) if shape.horizon else np.zeros(1, np.int64)
-    uri, day, facts = assignment.table_uri, assignment.day, assignment.facts
-    with Writer(uri, day, number, facts, index.entities, ahead, index.every_us) as writer:
-        for batch in batches.epoch(0):
-            value, lo, hi = bundle.predict(batch, assignment.codes)
-            real = int((batch.weight > 0).sum())  # padding stands at the end
-            entity, ts = batch.entity.cpu().numpy(), batch.ts.cpu().numpy()
-            writer.add(entity[:real], ts[:real], value[:real], lo[:real], hi[:real])
+    uri, day, facts, marks = assignment.table_uri, assignment.day, assignment.facts, assignment.marks
+    reasons = REASONS if isinstance(todo, Rest) else ()
+    with Writer(uri, day, number, facts, assignment.names, ahead, every, marks.labels, reasons) as writer:
+        for entity, ts, said, reason in _predicted(bundle, assignment, todo, place):
+            writer.add(entity, ts, said, marks.put(said), reason)
     return writer.part()
+
+
+def _predicted(
+    bundle: Bundle, assignment: Assignment, todo: Samples | Rest, place: Place
+) -> Iterator[tuple[Ints, Ints, Predicted, Ints | None]]:
+    """(entity, ts, what is predicted, why it is not by the model), a batch at a time."""
+    gold, index, codes = assignment.gold, assignment.index, assignment.codes
+    if isinstance(todo, Rest):
+        for origins, said in predict_rest(bundle, gold, index, codes, todo, place.cores):
+            yield origins.entity, origins.ts, said, origins.reason
+        return
+    plan = Plan(todo, min(BATCH, max(todo.count, 1)), seed=0, shuffle=False)
+    features, device = bundle.shape.features, place.device
+    batches = Batches(gold, index, plan, features=features, target=None, device=device, threads=place.cores)
+    for batch in batches.epoch(0):
+        real = int((batch.weight > 0).sum())  # padding stands at the end
+        said = bundle.predict(batch, codes).first(real)
+        yield batch.entity[:real].cpu().numpy(), batch.ts[:real].cpu().numpy(), said, None
 
 
 def _loaded(assignment: Assignment, device: torch.device) -> Bundle:

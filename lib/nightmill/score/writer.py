@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from deltalake.fs import DeltaStorageHandler
 from numpy.typing import NDArray
 from pyarrow.fs import FileSystem, LocalFileSystem, PyFileSystem
 
+from nightmill.models.bundle import Predicted
 from nightmill.score.table import FILE_SCHEMA
 
 GROUP = 131_072
@@ -26,8 +28,8 @@ PLAIN = ("value", "lo", "hi")
 """Columns whose values hardly repeat."""
 VARY = ("entity", "ts", "horizon", "target_ts", *PLAIN)
 """Columns that are not the same in all rows, and that readers may skip row groups by."""
-EMPTY = ("label", "score")
-"""Columns that no use case fills yet."""
+SOME = ("label", "score", "fallback")
+"""Columns that only some predictions have."""
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -58,7 +60,7 @@ class Facts:
 
 _SCHEMA = pa.schema(
     # text as dictionaries: the same type in the file, and no text is hashed row by row
-    pa.field(f.name, pa.dictionary(pa.int32(), pa.string()) if f.type == pa.string() else f.type, f.name in EMPTY)
+    pa.field(f.name, pa.dictionary(pa.int32(), pa.string()) if f.type == pa.string() else f.type, f.name in SOME)
     for f in FILE_SCHEMA
 )
 """What is written; columns that cannot be null take less time."""
@@ -71,7 +73,20 @@ class Writer:
     those of a run that was killed, do not meet.
     """
 
-    def __init__(self, table_uri: str, day: date, number: int, facts: Facts, names: list[str], ahead: Ints, every: int):
+    def __init__(
+        self,
+        table_uri: str,
+        day: date,
+        number: int,
+        facts: Facts,
+        names: list[str],
+        ahead: Ints,
+        every: int,
+        labels: Sequence[str] = (),
+        reasons: Sequence[str] = (),
+    ) -> None:
+        """`names` of entities; `ahead` [steps] and `every` (µs) say which times are predicted; `labels` and `reasons`
+        are what those columns may hold, none where they stay empty."""
         self.path = posixpath.join(
             f"day={day.isoformat()}", f"part-{number:05d}-{facts.run_id}-{uuid.uuid4().hex[:8]}.parquet"
         )
@@ -79,7 +94,13 @@ class Writer:
         self._size = max(1, GROUP // len(ahead))
         self._facts, self._held = facts, 0
         self._entity, self._ts = np.empty(self._size, np.int32), np.empty(self._size, np.int64)
-        self._numbers = {name: np.empty((self._size, len(ahead)), np.float32) for name in PLAIN}
+        wide = self._size, len(ahead)
+        self._numbers = {name: np.empty(wide, np.float32) for name in (*PLAIN, *(["score"] if labels else []))}
+        # columns of few texts: what they may hold, and which of them each row has
+        self._texts = {"label": labels} if labels else {}
+        self._texts |= {"fallback": reasons} if reasons else {}
+        self._which = {name: np.empty(wide, np.int32) for name in self._texts}
+        self._empty = dict.fromkeys(SOME, 0)
         self._same = _constants(facts, self._size, ahead)
         self._footers: list[Any] = []
         filesystem, place = _target(table_uri, self.path)
@@ -104,15 +125,30 @@ class Writer:
             self.bytes = self._sink.tell()
         self._sink.close()
 
-    def add(self, entity: Ints, ts: Ints, value: Floats, lo: Floats, hi: Floats) -> None:
-        """Rows of origins: entity (position in `names`) and ts (µs UTC) [n], the rest [n, steps]."""
+    def add(
+        self,
+        entity: Ints,
+        ts: Ints,
+        said: Predicted,
+        marks: tuple[NDArray[np.int32], Floats] | None = None,
+        reason: Ints | None = None,
+    ) -> None:
+        """Rows of origins: entity (position in `names`), ts (µs UTC) and reason (position in `reasons`) [n]; what is
+        predicted and marks (label as position in `labels`, -1 for none, and score) [n, steps]."""
+        numbers: dict[str, Floats] = {name: getattr(said, name) for name in PLAIN}
+        which = dict[str, NDArray[Any]]()
+        if marks is not None:
+            which["label"], numbers["score"] = marks
+        if reason is not None:
+            which["fallback"] = reason[:, None]
         begin = 0
         while begin < len(entity):
             stop = min(len(entity), begin + self._size - self._held)
             into = slice(self._held, self._held + stop - begin)
             self._entity[into], self._ts[into] = entity[begin:stop], ts[begin:stop]
-            for name, found in zip(PLAIN, (value, lo, hi)):
-                self._numbers[name][into] = found[begin:stop]
+            for held, given in ((self._numbers, numbers), (self._which, which)):
+                for name, found in given.items():
+                    held[name][into] = found[begin:stop]
             begin, self._held = stop, into.stop
             if self._held == self._size:
                 self._flush()
@@ -120,7 +156,7 @@ class Writer:
     def part(self) -> Part:
         """The file, as a commit needs it."""
         footer = self._file.writer.metadata
-        return Part(self.path, self.bytes, footer.num_rows, _statistics(footer, self._facts))
+        return Part(self.path, self.bytes, footer.num_rows, _statistics(footer, self._facts, self._empty))
 
     def _flush(self) -> None:
         if not self._held:
@@ -135,8 +171,16 @@ class Writer:
             "ts": pa.array(np.repeat(ts, steps)),
             "target_ts": pa.array(target_ts),
         }
-        found |= {name: pa.array(values[: self._held].ravel()) for name, values in self._numbers.items()}
-        found |= {name: column.slice(0, count) for name, column in self._same.items()}
+        for name, values in self._numbers.items():
+            flat = values[: self._held].ravel()
+            found[name] = pa.array(flat, mask=np.isnan(flat) if name == "score" else None)
+        for name, which in self._which.items():
+            code = which[: self._held].ravel()
+            texts = pa.array(list(self._texts[name]), pa.string())
+            found[name] = pa.DictionaryArray.from_arrays(pa.array(code, mask=code < 0), texts)
+        found |= {name: column.slice(0, count) for name, column in self._same.items() if name not in found}
+        for name in SOME:
+            self._empty[name] += found[name].null_count
         arrays = [found[field.name].view(field.type) for field in _SCHEMA]
         self._file.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), row_group_size=count)
         self._held = 0
@@ -147,7 +191,7 @@ def _constants(facts: Facts, origins: int, ahead: Ints) -> dict[str, pa.Array]:
     count = origins * len(ahead)
     found: dict[str, pa.Array] = {"horizon": pa.array(np.tile(ahead, origins).astype(np.int32))}
     for field in _SCHEMA:
-        if field.name in EMPTY:
+        if field.name in SOME:
             found[field.name] = pa.nulls(count, field.type)
         elif field.name not in VARY:
             value = getattr(facts, field.name)
@@ -160,8 +204,8 @@ def _constants(facts: Facts, origins: int, ahead: Ints) -> dict[str, pa.Array]:
     return found
 
 
-def _statistics(footer: pq.FileMetaData, facts: Facts) -> str:
-    """Delta statistics: of columns that vary those of the file, of others what they hold."""
+def _statistics(footer: pq.FileMetaData, facts: Facts, empty: dict[str, int]) -> str:
+    """Delta statistics: of columns that vary those of the file, of others what they hold; `empty` counts nulls."""
     same = {name: value for name, value in vars(facts).items() if not isinstance(value, bool)}
     low, high = dict[str, Any](same), dict[str, Any](same)
     for group in range(footer.num_row_groups):
@@ -170,7 +214,7 @@ def _statistics(footer: pq.FileMetaData, facts: Facts) -> str:
             if found is not None and found.has_min_max:
                 low[name] = min(low.get(name, found.min), found.min)
                 high[name] = max(high.get(name, found.max), found.max)
-    nulls = {name: footer.num_rows if name in EMPTY else 0 for name in _SCHEMA.names}
+    nulls = dict.fromkeys(_SCHEMA.names, 0) | empty
     told = [{name: _plain(value) for name, value in ends.items()} for ends in (low, high)]
     return json.dumps({"numRecords": footer.num_rows, "minValues": told[0], "maxValues": told[1], "nullCount": nulls})
 

@@ -17,7 +17,9 @@ from nightmill.config.usecase import UseCase
 from nightmill.errors import ConfigError, DataRefused
 from nightmill.handoff import Cache, Index, Parts, Pinned, Plan, Window, build_index, pin, split_samples
 from nightmill.models.bundle import Bundle
+from nightmill.models.naive import Fallback
 from nightmill.models.shape import Fitted, Shape
+from nightmill.train.fallback import fit_fallback
 from nightmill.train.fit import fit, refuse_unfit, vocabulary
 from nightmill.train.loss import HEAD_OF, LIMITS
 from nightmill.train.start import model_at, refuse_other
@@ -42,6 +44,8 @@ class TrainJob:
     result: str
     """Folder or URI that receives the model's files."""
     storage_options: dict[str, str] = field(default_factory=dict)
+    zone: str = "UTC"
+    """Time zone of local days."""
     since: int | None = None
     """Train on rows from this time on, µs UTC; on all without it."""
     start: str | None = None
@@ -57,6 +61,7 @@ class TrainJob:
             "use_case": self.use_case.model_dump(mode="json", by_alias=True),
             "features": list(self.features),
             "every": self.every.total_seconds(),
+            "zone": self.zone,
             "since": self.since,
             "start": self.start,
             "workers": workers,
@@ -76,6 +81,7 @@ class TrainJob:
             checkpoint="",
             result="",
             storage_options=storage_options,
+            zone=asked.get("zone", "UTC"),
             since=asked["since"],
             start=asked["start"],
         )
@@ -150,6 +156,8 @@ class Prepared:
     """The model's vocabulary."""
     shape: Shape
     fitted: Fitted
+    fallback: Fallback | None
+    """What predicts where the model cannot."""
 
     def trial(self, job: TrainJob) -> Prepared:
         """The same for one trial of a search, over the same origins. Raises what `fit` raises."""
@@ -203,7 +211,8 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         refuse_other(champion, shape, case.model, case.name)
         fitted = champion.network.scales(fitted)
     refuse_unfit(gold, index, parts.validation, shape)
-    return Prepared(job, gold, index, parts, entities, shape, fitted)
+    fallback = fit_fallback(job, gold, index, parts, entities)
+    return Prepared(job, gold, index, parts, entities, shape, fitted, fallback)
 
 
 def _fit_options(job: TrainJob) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         metrics={name: METRICS[name](truth, value) for name in job.use_case.evaluate.metrics}
         | {"coverage": coverage(truth, lo, hi)},
         deciles=np.quantile(value, np.linspace(0.1, 0.9, 9)).tolist() if value.size else [],
+        fallback=prepared.fallback,
     )
     count = setup.training.samples
     return Trained(bundle, state.history, loop.resumed_from, state.seconds, count, ranks.world())
@@ -160,7 +161,8 @@ def _predictions(setup: Setup, share: float) -> list[NDArray[np.float32]]:
     try:
         for batch in setup.validation.source.epoch(0):
             real = batch.weight > 0
-            each = batch.y, *setup.network.expects(batch.x, codes[batch.entity], share)
+            said = setup.network.expects(batch.x, codes[batch.entity], share)
+            each = batch.y, said.value, said.lower, said.upper
             found.append([values[real][::stride].cpu().numpy() for values in each])
     except Exception as raised:
         error = raised

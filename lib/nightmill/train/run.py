@@ -184,6 +184,7 @@ def job(
         checkpoint="",
         result=f"{work}/result-{run_id}",
         storage_options=lake.storage_options,
+        zone=time.zone,
         start=_start(item.use_case, registry),
         since=_since(item.use_case, gold.delta(version).get_add_actions(flatten=True)),
         memory=environment.handoff.memory,

@@ -74,7 +74,7 @@ def test_everything_known_of_a_model_comes_back():
 def test_predictions_and_intervals_keep_to_what_the_target_can_be():
     free = bundle()
     free.network.shape = replace(free.shape, low=None, high=None)
-    value, lo, hi = free.predict(batch(), free.codes(["tunnel", "bridge", "ferry"]))
+    value, lo, hi, _ = free.predict(batch(), free.codes(["tunnel", "bridge", "ferry"]))
     low, high = float(np.median(value)), float(np.median(hi[np.isfinite(hi)]))
     kept = bundle()
     kept.network.shape = replace(kept.shape, low=low, high=high)
@@ -96,13 +96,13 @@ def test_codes_follow_the_models_vocabulary_not_the_tables_order():
 
 def test_a_prediction_follows_the_entity_whatever_its_position_in_the_table():
     model, x = bundle(), batch().x[:1]
-    one, _, _ = model.predict(Batch(x, torch.tensor([0])), model.codes(["tunnel"]))
-    two, _, _ = model.predict(Batch(x, torch.tensor([1])), model.codes(["bridge", "tunnel"]))
+    one, *_ = model.predict(Batch(x, torch.tensor([0])), model.codes(["tunnel"]))
+    two, *_ = model.predict(Batch(x, torch.tensor([1])), model.codes(["bridge", "tunnel"]))
     assert np.array_equal(one, two)
 
 
 def test_the_interval_lies_around_the_value_step_by_step():
-    value, lo, hi = bundle().predict(batch(), bundle().codes(["tunnel", "bridge", "ferry"]))
+    value, lo, hi, _ = bundle().predict(batch(), bundle().codes(["tunnel", "bridge", "ferry"]))
     assert np.allclose(lo - value, [[-3, -5]] * 5, atol=1e-4)
     assert np.allclose((hi - value)[:, 0], 4, atol=1e-4) and np.isinf(hi[:, 1]).all()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from nightmill.models.bundle import Predicted
 from nightmill.score import writer
 from nightmill.score.table import FILE_SCHEMA
 from nightmill.score.writer import Facts, Writer
@@ -24,13 +25,17 @@ def types(schema):
     return [(field.name, field.type) for field in schema]
 
 
+def said(value):
+    return Predicted(value, value - 1, value + 1, None)
+
+
 def written(folder, entity, ts, value, steps=2, facts=FACTS, names=("a", "b", "c"), batch=3):
     """(file as a table, part) of origins given in batches."""
     ahead = np.arange(1, steps + 1)
     with Writer(str(folder), date(2026, 3, 2), 4, facts, list(names), ahead, EVERY) as into:
         for begin in range(0, len(entity), batch):
             rows = slice(begin, begin + batch)
-            into.add(entity[rows], ts[rows], value[rows], value[rows] - 1, value[rows] + 1)
+            into.add(entity[rows], ts[rows], said(value[rows]))
     part = into.part()
     return pq.read_table(folder / part.path), part
 
@@ -41,7 +46,7 @@ def test_rows_are_tidy_and_of_the_tables_types(tmp_path):
     assert types(table.schema) == types(FILE_SCHEMA)
     every = timedelta(minutes=5)
     common = {"target": "speed", "label": None, "score": None, "model_version": 3, "feature_version": 7,
-              "run_id": FACTS.run_id, "scored_at": FACTS.scored_at, "hindsight": False}  # fmt: skip
+              "run_id": FACTS.run_id, "scored_at": FACTS.scored_at, "hindsight": False, "fallback": None}  # fmt: skip
     assert table.to_pylist() == [
         {"entity": e, "ts": NOW + n * every, "horizon": h, "target_ts": NOW + (n + h) * every,
          "value": v, "lo": v - 1, "hi": v + 1} | common
@@ -59,7 +64,7 @@ def test_statistics_tell_what_the_file_holds(tmp_path):
     assert (low["entity"], high["entity"], low["value"], high["value"]) == ("b", "c", -2, 9)
     assert (low["ts"], high["target_ts"]) == ("2026-03-02T00:00:00.000000Z", "2026-03-02T00:15:00.000000Z")
     assert (low["horizon"], high["horizon"], low["run_id"], low["model_version"]) == (1, 1, FACTS.run_id, 3)
-    assert told["nullCount"] == dict.fromkeys(FILE_SCHEMA.names, 0) | {"label": 3, "score": 3}
+    assert told["nullCount"] == dict.fromkeys(FILE_SCHEMA.names, 0) | {"label": 3, "score": 3, "fallback": 3}
 
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])
@@ -87,3 +92,18 @@ def test_a_file_without_rows_is_one_that_can_be_read(tmp_path):
     none = np.zeros(0, np.int64)
     table, part = written(tmp_path, none, none, np.zeros((0, 2), np.float32))
     assert part.rows == table.num_rows == 0 and types(table.schema) == types(FILE_SCHEMA)
+
+
+def test_labels_scores_and_reasons_are_in_the_rows_that_have_them(tmp_path):
+    entity, ts, value = np.array([0, 1]), micros(NOW) + np.arange(2) * EVERY, np.ones((2, 2), np.float32)
+    marks = np.array([[0, -1], [-1, 0]], np.int32), np.array([[1.5, 0.5], [np.nan, 2]], np.float32)
+    more = {"labels": ("alarm",), "reasons": ("history", "unknown", "absent")}
+    with Writer(str(tmp_path), date(2026, 3, 2), 0, FACTS, ["a", "b"], np.arange(1, 3), EVERY, **more) as into:
+        into.add(entity, ts, said(value), marks, np.array([2, 0]))
+    table = pq.read_table(tmp_path / into.part().path)
+    assert types(table.schema) == types(FILE_SCHEMA)
+    assert table["label"].to_pylist() == ["alarm", None, None, "alarm"]
+    assert table["score"].to_pylist() == [1.5, 0.5, None, 2.0]
+    assert table["fallback"].to_pylist() == ["absent", "absent", "history", "history"]
+    nulls = json.loads(into.part().stats)["nullCount"]
+    assert (nulls["label"], nulls["score"], nulls["fallback"]) == (2, 1, 0)

@@ -54,7 +54,7 @@ def test_trees_predict_from_their_files_what_they_predicted_when_grown(trees):
     plan = Plan(prepared.parts.test, 500, seed=0, shuffle=False)
     (batch,) = Batches(prepared.gold, prepared.index, plan, features=asked.features).epoch(0)
     real, codes = (batch.weight > 0).numpy(), read.codes(prepared.index.entities)
-    value, lo, hi = (array[real] for array in read.predict(batch, codes))
+    value, lo, hi = (array[real] for array in read.predict(batch, codes)[:3])
     for ours, theirs in zip((value, lo, hi), trained.bundle.predict(batch, codes)):
         assert np.array_equal(ours, theirs[real])
     truth, last = batch.y.numpy()[real], batch.x[:, -1, :1].numpy()[real]
