@@ -172,7 +172,7 @@ def many(report: Report, folder: Path) -> None:
     uri = build(folder / "small", sensors=10, days=7)
     report.head(
         "Twenty small models in one group (STID of 32, ten epochs of 16 steps of 1,024 windows)",
-        "", "a group's start and end, s", "the loops alone, s", "the models in the group, s", "", "bound",
+        "", "a group's start and end, s", "bare trainings, s", "the models in the group, s", "", "bound",
     )  # fmt: skip
     for workers in (1, 2):
         rounds = [(*_grouped(uri, folder, workers), _bare(uri, folder, workers)) for _ in range(ROUNDS)]
@@ -183,9 +183,9 @@ def many(report: Report, folder: Path) -> None:
     report.say(
         f"The fastest of {ROUNDS} rounds. The models' time is that between the first's result and the last's, for all "
         "twenty; a group's start and end is what comes before and after: starting and stopping Ray, loading "
-        "libraries. The loops alone run in as many plain processes of torch.distributed, without Ray, files or "
-        "intervals. Models as small as these gain nothing from a second worker: what the workers say to each other "
-        "takes longer than what they compute."
+        "libraries. Bare trainings read their rows and run the loop in as many plain processes of torch.distributed, "
+        "without Ray, checkpoints, intervals or files. Models as small as these gain nothing from a second worker: "
+        "what the workers say to each other takes longer than what they compute."
     )
 
 
@@ -200,7 +200,7 @@ def _grouped(uri: str, folder: Path, workers: int) -> tuple[float, float]:
 
 
 def _bare(uri: str, folder: Path, workers: int) -> float:
-    """Seconds of the loops of twenty models in plain processes."""
+    """Seconds of twenty models in plain processes."""
     (folder / "meet").unlink(missing_ok=True)
     commands = [_inner("inner_bare", uri, str(folder), rank, workers) for rank in range(workers)]
     ranks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
@@ -208,18 +208,17 @@ def _bare(uri: str, folder: Path, workers: int) -> float:
 
 
 def inner_bare(uri: str, folder: str, rank: int, world: int) -> float:
-    """In a process of its own, one of `world`: seconds that twenty loops take with nothing round them."""
+    """In a process of its own, one of `world`: seconds that twenty models take to read their rows and to train."""
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // world))
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
     total = 0.0
     for number in range(21):
         prepared = prepare(job(uri, Path(folder), f"bare-{rank}-{number}", SMALL, **TENFOLD), world)
-        setup = replace(set_up(prepared, torch.device("cpu"), lambda _: None), checkpoint=None)
         if world > 1:
             dist.barrier()
         begun = time.perf_counter()
-        Loop(setup).run()
+        Loop(replace(set_up(prepared, torch.device("cpu"), lambda _: None), checkpoint=None)).run()
         total += (time.perf_counter() - begun) * (number > 0)  # the first one loads libraries
     return total
 

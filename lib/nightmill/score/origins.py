@@ -94,8 +94,8 @@ def find_origins(index: Index, bundle: Bundle, day: tuple[int, int], last_only: 
     """The origins in [day), µs UTC; None where no entity has a row then.
 
     Every row of the day is one, or with `last_only` each entity's last; of forecasts also the times at which an entity
-    that has rows before, or that the model knows, has none, up to the day's last row of all. With `by_name` entities
-    that the model was not trained on are not for it, if it tells entities apart.
+    that has rows shortly before, or that the model knows, has none, up to the day's last row of all. With `by_name`
+    entities that the model was not trained on are not for it, if it tells entities apart.
     """
     runs, every, shape = index.runs, index.every_us, bundle.shape
     reach = (shape.lookback - 1) * every
@@ -124,7 +124,7 @@ def find_origins(index: Index, bundle: Bundle, day: tuple[int, int], last_only: 
         more = [name for name in bundle.entities if name not in have]
         names = names + more
         wanted = np.append(known, np.ones(len(more), bool))
-        parts.append(_absent(index, inside, day[0], wanted, last_only))
+        parts.append(_absent(index, inside, day[0], reach, wanted, last_only))
     return Origins(samples, _sorted(parts), names)
 
 
@@ -157,26 +157,28 @@ def _rows_left(index: Index, day: _Day, samples: Samples, strange: NDArray[np.bo
     return Rest(entity, ts, (stop - first)[chosen], first[chosen], np.zeros_like(chosen), reason)
 
 
-def _absent(index: Index, day: _Day, start: int, wanted: NDArray[np.bool_], last_only: bool) -> Rest:
+def _absent(index: Index, day: _Day, start: int, reach: int, wanted: NDArray[np.bool_], last_only: bool) -> Rest:
     """Times from `start` to the day's last row at which entities have no row.
 
     `wanted` [name] says of which entities also the time before their first row counts; those without any row are known
-    by it alone.
+    by it alone. Rows more than `reach` µs before `start` count for nothing: files hold some of them by chance.
     """
     runs, every, latest = index.runs, index.every_us, day.latest
     end = runs.ts + (runs.length - 1) * every
+    near = np.flatnonzero(end >= start - reach)
+    end, begin, of = end[near], runs.ts[near], runs.entity[near]
     # behind each run, to the next one of its entity
-    same = np.append(np.diff(runs.entity) == 0, False)
-    until = np.minimum(np.where(same, np.append(runs.ts[1:], 0), latest + every), latest + every)
-    behind = np.arange(len(end))
+    same = np.append(np.diff(of) == 0, False)
+    until = np.minimum(np.where(same, np.append(begin[1:], 0), latest + every), latest + every)
     late = np.maximum(1, -(-(start - end) // every))
-    after = Rest(runs.entity, end + late * every, -(-(until - end) // every) - late, runs.first + runs.length - 1, late,
-                 np.full_like(behind, ABSENT))  # fmt: skip
+    row = (runs.first + runs.length - 1)[near]
+    count = -(-(until - end) // every) - late
+    after = Rest(of, end + late * every, count, row, late, np.full_like(late, ABSENT))
     after = after.take(after.count > 0)
     # before the first run of an entity, and where there is none
-    begins = np.append(True, np.diff(runs.entity) != 0)
+    begins = np.append(True, np.diff(of) != 0)
     first = np.full(len(wanted), latest + every)
-    first[runs.entity[begins]] = np.minimum(runs.ts[begins], latest + every)
+    first[of[begins]] = np.minimum(begin[begins], latest + every)
     count = np.where(wanted, np.maximum(first - start, 0) // every, 0)
     entity = np.flatnonzero(count)
     none = np.full_like(entity, -1)

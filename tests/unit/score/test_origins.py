@@ -70,7 +70,7 @@ def expected(rows, known, lookback, horizon, day, last_only, tells_apart):
         last = [max(inside[name])] if inside.get(name) else [latest]
         times = last if last_only else range(day[0], latest + 1)
         for t in times:
-            before = [s for s in steps if s < t]
+            before = [s for s in steps if day[0] - lookback < s < t]
             if t in steps:
                 whole = not horizon or all(t - back in steps for back in range(lookback))
                 if tells_apart and name not in known:
