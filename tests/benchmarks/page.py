@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class Report:
@@ -35,3 +40,25 @@ class Report:
             (folder / name).write_text(self.text)
         print(self.text)
         return 1 if self.missed else 0
+
+
+def inner(file: str, name: str, *arguments: Any) -> list[str]:
+    """The command that calls a function of a benchmark in a process of its own; it prints the result as JSON."""
+    return [sys.executable, file, "--inner", name, json.dumps(arguments)]
+
+
+def ran_inner(functions: Mapping[str, Any]) -> bool:
+    """Whether this process was asked for one function alone; it is called then."""
+    if sys.argv[1:2] != ["--inner"]:
+        return False
+    print(json.dumps(functions[sys.argv[2]](*json.loads(sys.argv[3]))))
+    return True
+
+
+def options(description: str | None, name: str, parts: Iterable[str]) -> argparse.ArgumentParser:
+    """What benchmarks of several parts are asked."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--folder", type=Path, default=Path("build") / name)
+    parser.add_argument("--results", type=Path, default=Path("docs/results"))
+    parser.add_argument("--only", nargs="+", choices=parts, help="these parts, printed and not written")
+    return parser

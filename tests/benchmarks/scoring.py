@@ -28,7 +28,7 @@ from deltalake import WriterProperties, write_deltalake
 from pydantic import TypeAdapter
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page import Report
+from page import Report, inner, options, ran_inner
 
 from nightmill import provenance
 from nightmill.config import Environment, Time, UseCase
@@ -268,7 +268,7 @@ def _rate(rows: int, seconds: float) -> str:
 
 def _sum_of_parts(uri: str) -> dict[str, float]:
     ranks = [
-        subprocess.Popen(_inner("inner_parts", uri, number, 2), stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(inner(__file__, "inner_parts", uri, number, 2), stdout=subprocess.PIPE, text=True)
         for number in range(2)
     ]
     found = [json.loads(rank.communicate()[0]) for rank in ranks]
@@ -403,24 +403,16 @@ def per_series(spark: SparkSession, rows: DataFrame, files: dict[str, bytes], ur
     _write(found, uri)
 
 
-def _inner(name: str, *arguments: Any) -> list[str]:
-    return [sys.executable, __file__, "--inner", name, json.dumps(arguments)]
-
-
 PARTS = {"city": city, "rows": rows_of_a_table, "series": series}
 
 
 def main() -> int:
     """Writes the table; returns 1 where a bound is missed."""
     logging.disable(logging.INFO)
-    if sys.argv[1:2] == ["--inner"]:
-        print(json.dumps(globals()[sys.argv[2]](*json.loads(sys.argv[3]))))
+    if ran_inner(globals()):
         return 0
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("build/bench-score"))
-    parser.add_argument("--results", type=Path, default=Path("docs/results"))
+    parser = options(__doc__, "bench-score", PARTS)
     parser.add_argument("--python", type=Path, required=True, help="of the environment with neuralforecast")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts, printed and not written")
     asked = parser.parse_args()
     folder = asked.folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ import torch.distributed as dist
 from deltalake import write_deltalake
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page import Report
+from page import Report, inner, options, ran_inner
 
 from nightmill import provenance
 from nightmill.config import Environment, UseCase
@@ -202,7 +201,7 @@ def _grouped(uri: str, folder: Path, workers: int) -> tuple[float, float]:
 def _bare(uri: str, folder: Path, workers: int) -> float:
     """Seconds of twenty models in plain processes."""
     (folder / "meet").unlink(missing_ok=True)
-    commands = [_inner("inner_bare", uri, str(folder), rank, workers) for rank in range(workers)]
+    commands = [inner(__file__, "inner_bare", uri, str(folder), rank, workers) for rank in range(workers)]
     ranks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     return max(json.loads(rank.communicate()[0]) for rank in ranks)
 
@@ -349,12 +348,8 @@ def interrupted(report: Report, folder: Path) -> None:
 
 
 def _apart(name: str, *arguments: Any) -> Any:
-    command = _inner(name, *arguments)
+    command = inner(__file__, name, *arguments)
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-
-
-def _inner(name: str, *arguments: Any) -> list[str]:
-    return [sys.executable, __file__, "--inner", name, json.dumps(arguments)]
 
 
 PARTS = {
@@ -370,14 +365,9 @@ PARTS = {
 def main() -> int:
     """Writes the table; returns 1 where a bound is missed."""
     logging.disable(logging.INFO)
-    if sys.argv[1:2] == ["--inner"]:
-        print(json.dumps(globals()[sys.argv[2]](*json.loads(sys.argv[3]))))
+    if ran_inner(globals()):
         return 0
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("build/bench-train"))
-    parser.add_argument("--results", type=Path, default=Path("docs/results"))
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts, printed and not written")
-    asked = parser.parse_args()
+    asked = options(__doc__, "bench-train", PARTS).parse_args()
     folder = asked.folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed left
     folder.mkdir(parents=True)
