@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,27 @@ class Report:
         return 1 if self.missed else 0
 
 
+def run_parts(
+    page: Path, head: str, stamp: str, parts: Mapping[str, Callable[[Report], None]], only: Iterable[str] | None
+) -> int:
+    """Runs parts of a benchmark and writes each into the page as it ends; 1 where one misses a bound, else 0.
+
+    A part that is not run now stays on the page as it was, with the stamp of its own run.
+    """
+    page.parent.mkdir(parents=True, exist_ok=True)
+    before = page.read_text() if page.exists() else ""
+    kept = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)(?=<!-- part|\Z)", before, re.DOTALL))
+    missed = 0
+    for name in only or parts:
+        report = Report("")
+        parts[name](report)
+        missed += report.missed
+        kept[name] = f"{report.text}\n{stamp}\n\n"
+        body = "".join(f"<!-- part: {part} -->\n{kept[part]}" for part in parts if part in kept)
+        page.write_text(f"{head}\n{body.rstrip()}\n")
+    return 1 if missed else 0
+
+
 def inner(file: str, name: str, *arguments: Any) -> list[str]:
     """The command that calls a function of a benchmark in a process of its own; it prints the result as JSON."""
     return [sys.executable, file, "--inner", name, json.dumps(arguments)]
@@ -60,5 +82,5 @@ def options(description: str | None, name: str, parts: Iterable[str]) -> argpars
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--folder", type=Path, default=Path("build") / name)
     parser.add_argument("--results", type=Path, default=Path("docs/results"))
-    parser.add_argument("--only", nargs="+", choices=parts, help="these parts, printed and not written")
+    parser.add_argument("--only", nargs="+", choices=parts, help="these parts; the others stay on the page")
     return parser

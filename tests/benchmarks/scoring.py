@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from deltalake import WriterProperties, write_deltalake
 from pydantic import TypeAdapter
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page import Report, inner, options, ran_inner
+from page import Report, inner, options, ran_inner, run_parts
 
 from nightmill import provenance
 from nightmill.config import Environment, Time, UseCase
@@ -63,11 +64,10 @@ MLP = {"family": "mlp", "window": 1, "hidden": 64, "layers": 2}
 NLINEAR = {"family": "nlinear", "window": 48}
 SERIES = 1000
 
-HEAD = """# Scoring
+HEAD = f"""# Scoring
 
-{stamp}
 Tables of simulated sensors, a row every five minutes. Times are of whole stages, from the registry and the Delta log to
-the commit, with Spark already running: ours the best of {rounds}, of others the one. Models are untrained: what they
+the commit, with Spark already running: ours the best of {ROUNDS}, of others the one. Models are untrained: what they
 compute takes as long.
 """
 
@@ -161,9 +161,6 @@ def peak() -> Iterator[list[float]]:
         thread.join()
 
 
-STID = {"family": "stid", "window": 12, "hidden": 64, "blocks": 2, "embedding": 32, "slots": 48}
-
-
 def speeds(count: int, draws: Any) -> dict[str, Any]:
     """What a detector measures, and the clock."""
     speed = draws.normal(50, 9, count).astype(np.float32)
@@ -171,7 +168,7 @@ def speeds(count: int, draws: Any) -> dict[str, Any]:
     return {"speed": speed, "minute_of_week": minute, "target": speed}
 
 
-def city(report: Report, lake: Lake, spark: SparkSession, _: argparse.Namespace) -> None:
+def city(report: Report, lake: Lake, spark: SparkSession, asked: argparse.Namespace) -> None:
     """Twelve steps ahead from each five minutes of a day, for more and more sensors."""
     report.head(
         "A day of a city: 288 origins, 12 steps ahead (STID of 64, windows of 12)",
@@ -227,7 +224,7 @@ def bare() -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers, torch.nn.Linear(64, 1)).eval()
 
 
-def rows_of_a_table(report: Report, lake: Lake, spark: SparkSession, _: argparse.Namespace) -> None:
+def rows_of_a_table(report: Report, lake: Lake, spark: SparkSession, asked: argparse.Namespace) -> None:
     """A model of single rows over many of them: against its parts, and against what Spark offers."""
     name, sensors = "bench/rows", ROWS // STEPS
     uri = gold(lake, name, sensors, 1, lambda count, draws: _features(count, draws))
@@ -419,12 +416,11 @@ def main() -> int:
     folder.mkdir(parents=True)
     lake, spark = Lake.open(str(folder / "lake")), session(Environment())
     spark.range(10).count()
-    report = Report(HEAD.format(stamp=provenance.stamp(), rounds=ROUNDS))
-    for name in asked.only or PARTS:
-        PARTS[name](report, lake, spark, asked)
+    parts = {name: partial(part, lake=lake, spark=spark, asked=asked) for name, part in PARTS.items()}
+    missed = run_parts(asked.results / "bench-score.md", HEAD, provenance.stamp(), parts, asked.only)
     spark.stop()
     shutil.rmtree(folder)
-    return report.finish(None if asked.only else asked.results, "bench-score.md")
+    return missed
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch.distributed as dist
 from deltalake import write_deltalake
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page import Report, inner, options, ran_inner
+from page import Report, inner, options, ran_inner, run_parts
 
 from nightmill import provenance
 from nightmill.config import Environment, UseCase
@@ -41,17 +42,17 @@ FEATURES = ("speed", "minute_of_week", "f2", "f3")
 STEPS = 288
 TESTS = Path(__file__).parents[1]
 
-HEAD = """# Training
+HEAD = f"""# Training
 
-{stamp}
-Tables of simulated sensors, a row every five minutes, {columns} float32 columns, one file. One worker is one process on
-one core where it is compared with two, as a machine would give it. Times are the fastest of several, which others on
-the machine have disturbed least.
+Tables of simulated sensors, a row every five minutes, {len(FEATURES)} float32 columns, one file. One worker is one
+process on one core where it is compared with two, as a machine would give it. Times are the fastest of several, which
+others on the machine have disturbed least.
 """
 
 SMALL = {"family": "stid", "window": 12, "hidden": 32, "blocks": 1, "embedding": 8, "slots": 48}
 TENFOLD = {"epochs": 10, "batch": 1024, "learning_rate": 0.004}
-ROUNDS = 3
+ROUNDS = 4
+INPUT_ROUNDS = 30
 
 
 def build(uri: Path, sensors: int, days: int) -> str:
@@ -265,7 +266,7 @@ def inner_input(uri: str, folder: str, hidden: int) -> dict[str, float]:
 
     judged = Feed(AtHand(copied[:1]), 1, len(copied[0].x))
     found: dict[str, list[float]] = {"table": [], "hand": []}
-    for number in range(9):
+    for number in range(INPUT_ROUNDS):
         for name, source in (("table", watched), ("hand", AtHand(copied))):
             watched.waited.clear()
             one = replace(setup, training=Feed(source, setup.training.steps, setup.training.samples), validation=judged)
@@ -371,11 +372,10 @@ def main() -> int:
     folder = asked.folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed left
     folder.mkdir(parents=True)
-    report = Report(HEAD.format(stamp=provenance.stamp(), columns=len(FEATURES)))
-    for name in asked.only or PARTS:
-        PARTS[name](report, folder)
+    parts = {name: partial(part, folder=folder) for name, part in PARTS.items()}
+    missed = run_parts(asked.results / "bench-train.md", HEAD, provenance.stamp(), parts, asked.only)
     shutil.rmtree(folder)
-    return report.finish(None if asked.only else asked.results, "bench-train.md")
+    return missed
 
 
 if __name__ == "__main__":
