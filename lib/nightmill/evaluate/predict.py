@@ -27,7 +27,7 @@ from nightmill.handoff import (
     window_rows,
 )
 from nightmill.models.bundle import Bundle
-from nightmill.models.naive import RULES, Setting, newest
+from nightmill.models.naive import RULES, Setting
 
 Floats = NDArray[np.float32]
 BATCH = 4096
@@ -92,12 +92,7 @@ def baseline(name: str, material: Material, samples: Samples) -> Floats:
     codes = np.arange(1, len(index.entities) + 1)
     rule.fit(window_rows(material.gold, index, material.parts.train, [kind.column, "target"]), codes)
     seen = material.reshaped(samples, samples.window.lookback if kind.looks_back else 1)
-    found = []
-    for batch in material.batches(seen, [kind.column]):
-        real = (batch.weight > 0).numpy()
-        own = newest(batch.x[:, :, 0].numpy()[real])
-        found.append(rule.predict(codes[batch.entity.numpy()[real]], batch.ts.numpy()[real], own))
-    return _gather(found)
+    return _gather(rule.predict_batch(batch, codes)[0] for batch in material.batches(seen, [kind.column]))
 
 
 def _gather(parts: Any) -> Floats:

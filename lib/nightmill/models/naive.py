@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from nightmill.config.usecase import UseCase
 from nightmill.models.interval import Interval
-from nightmill.models.shape import MINUTES_PER_DAY
+from nightmill.models.shape import MINUTES_PER_DAY, rows_ahead
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -45,6 +48,19 @@ class Setting:
         life = use_case.target.remaining_life
         cap = float(life.cap) if life and life.cap else None
         return cls(entities, use_case.target.horizon or 0, every, zone, cap)
+
+
+class Origins(Protocol):
+    """The part of a hand-off batch that a rule looks at."""
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def entity(self) -> Tensor: ...
+    @property
+    def ts(self) -> Tensor: ...
+    @property
+    def weight(self) -> Tensor: ...
 
 
 class Naive(ABC):
@@ -93,6 +109,15 @@ class Naive(ABC):
         value = self.rule(code, ts, own)
         return np.where(np.isnan(value), self.state["mean"][code][:, None], value)
 
+    def predict_batch(self, batch: Origins, codes: Ints) -> tuple[Floats, NDArray[np.bool_]]:
+        """(what `predict` says of a batch's origins [n, steps], which of the batch they are and no padding).
+
+        The batch has windows of `column` alone; `codes` are those of the index' entities.
+        """
+        real = batch.weight.numpy() > 0
+        own = newest(batch.x[:, :, 0].numpy()[real])
+        return self.predict(codes[batch.entity.numpy()[real]], batch.ts.numpy()[real], own), real
+
     @abstractmethod
     def rule(self, code: Ints, ts: Ints, own: Floats) -> Floats:
         """As `predict`, NaN where the rule says nothing."""
@@ -100,7 +125,7 @@ class Naive(ABC):
     @property
     def ahead(self) -> Ints:
         """[steps] rows after the origin."""
-        return np.arange(1, self.setting.horizon + 1) if self.setting.horizon else np.zeros(1, np.int64)
+        return rows_ahead(self.setting.horizon)
 
 
 class LastValue(Naive):

@@ -55,6 +55,11 @@ class Shape:
         return max(self.horizon, 1)
 
     @property
+    def ahead(self) -> NDArray[np.int64]:
+        """[steps] rows after the origin that are predicted; 0 for the origin's own."""
+        return rows_ahead(self.horizon)
+
+    @property
     def slots(self) -> int:
         """Steps in a local day (at least one), the resolution of time-of-day profiles."""
         return max(1, round(MINUTES_PER_DAY / max(self.every, 1.0)))
@@ -102,6 +107,11 @@ class Fitted:
     """[feature, bins + 1] quantiles of each feature that part its known values into bins that hold alike."""
     classes: Array | None = None
     """[classes] how many known targets are of each class."""
+
+
+def rows_ahead(horizon: int) -> NDArray[np.int64]:
+    """[steps] rows after the origin that a horizon of so many steps means; 0, the origin's own, for none."""
+    return np.arange(1, horizon + 1) if horizon else np.zeros(1, np.int64)
 
 
 def local_day(ts: Any, minute: Any) -> Any:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nightmill.config import UseCase
-from nightmill.lake.live import Codes, day_batches, day_counts, live_errors
+from nightmill.lake.live import Codes, day_batches, live_errors
 from nightmill.lake.tables import Lake, Table
 from nightmill.report.told import Alarm, Entities, Status
 
@@ -46,14 +46,6 @@ class Past:
     """Entity -> mean absolute error on it."""
     before: dict[str, list[float]] = field(default_factory=dict)
     """Entity -> mean absolute error on each of the days before."""
-
-
-def days_scored(lake: Lake, name: str, until: date) -> dict[date, int]:
-    """Day -> number of predictions, oldest first."""
-    table = lake.table("predictions", name)
-    if not table.exists():
-        return {}
-    return {day: rows for day, (rows, _) in day_counts(table).items() if day <= until}
 
 
 def night_of(predictions: Table, day: date, steps: int) -> Night:

@@ -14,7 +14,7 @@ from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.tables import Lake
 from nightmill.report.entities import Night as Predicted
-from nightmill.report.entities import days_scored, entities_of, night_of, past_of
+from nightmill.report.entities import entities_of, night_of, past_of
 from nightmill.report.lineage import lineage_of
 from nightmill.report.model import champion_of, figures_of
 from nightmill.report.series import chosen, series_of
@@ -44,8 +44,10 @@ def use_case_page(
     series = inputs[next(iter(use_case.inputs))]
     time, name = series.contract.time, use_case.name
     assert time is not None  # checked with the configuration
-    scored = days_scored(lake, name, night)
-    predictions, many = lake.table("predictions", name), scored.get(night, 0)
+    predictions = lake.table("predictions", name)
+    counts = day_counts(predictions) if predictions.exists() else {}
+    scored = {day: rows for day, (rows, _) in counts.items() if day <= night}
+    many, by_rule = counts.get(night, (0, 0))
     predicted = night_of(predictions, night, use_case.target.steps) if many else Predicted()
     past = past_of(lake, use_case, scored, time.every)
     slices = slices_of(lake, use_case, inputs)
@@ -77,7 +79,7 @@ def use_case_page(
         step=format_duration(time.every),
         factor=use_case.monitor.error,
         limits=(use_case.monitor.below, use_case.monitor.above),
-        fallbacks=day_counts(predictions)[night][1] if many else 0,
+        fallbacks=by_rule,
     )
 
 

@@ -84,8 +84,7 @@ def score_slice(assignment: Assignment, number: int, todo: Samples | Rest, place
     """Predicts one slice and writes it; the file is not part of the table until the driver commits it."""
     device = place.use()
     bundle = _loaded(assignment, device)
-    shape, every = bundle.shape, assignment.index.every_us
-    ahead = np.arange(1, shape.steps + 1) if shape.horizon else np.zeros(1, np.int64)
+    ahead, every = bundle.shape.ahead, assignment.index.every_us
     uri, day, facts, marks = assignment.table_uri, assignment.day, assignment.facts, assignment.marks
     reasons = REASONS if isinstance(todo, Rest) else ()
     with Writer(uri, day, number, facts, assignment.names, ahead, every, marks.labels, reasons) as writer:

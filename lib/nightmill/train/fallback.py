@@ -9,7 +9,7 @@ import numpy as np
 
 from nightmill.handoff import Batches, Index, Parts, Pinned, Plan, Window, window_rows
 from nightmill.models.interval import calibrate
-from nightmill.models.naive import RULES, Fallback, Setting, newest
+from nightmill.models.naive import RULES, Fallback, Setting
 
 if TYPE_CHECKING:
     from nightmill.train.job import TrainJob
@@ -39,9 +39,8 @@ def fit_fallback(job: TrainJob, gold: Pinned, index: Index, parts: Parts, entiti
     truth, value = [], []
     batches = Batches(gold, index, plan, features=[kind.column], memory=job.memory, cache=job.cache)
     for batch in batches.epoch(0):
-        real = (batch.weight > 0).numpy()
-        own = newest(batch.x[:, :, 0].numpy()[real])
+        said, real = rule.predict_batch(batch, codes)
+        value.append(said)
         truth.append(batch.y.numpy()[real])
-        value.append(rule.predict(codes[batch.entity.numpy()[real]], batch.ts.numpy()[real], own))
-    said = np.concatenate(value)
-    return Fallback(case.fallback, rule, calibrate(np.concatenate(truth), said, said, case.score.interval))
+    middle = np.concatenate(value)
+    return Fallback(case.fallback, rule, calibrate(np.concatenate(truth), middle, middle, case.score.interval))

@@ -1,7 +1,8 @@
 """Predicts with one of neuralforecast's models from each origin of a day; runs in an environment of its own.
 
-Reads what is asked as JSON from standard input; `frame` in it is a Parquet file of unique_id, ds, y. Prints the rows
-that were predicted and the seconds from the end of fitting (a single step) to the table of predictions.
+Reads what is asked as JSON from standard input; `files` in it are the Parquet files of a table with entity, ts and the
+series. Writes the predictions to the Parquet file `into`. Prints the rows that were predicted and the seconds of
+reading, data set, predicting and writing, from which those of fitting (a single step) are taken away.
 """
 
 import json
@@ -19,15 +20,22 @@ from neuralforecast import NeuralForecast, models  # noqa: E402
 
 
 class Clock(pl.Callback):
-    """When fitting ended."""
+    """What fitting took."""
+
+    def on_fit_start(self, trainer, module):
+        Clock.begun = time.perf_counter()
 
     def on_fit_end(self, trainer, module):
-        Clock.ended = time.perf_counter()
+        Clock.took = time.perf_counter() - Clock.begun
 
 
 def main() -> None:
     """Reads what is asked, writes what came of it."""
     asked = json.load(sys.stdin)
+    begun = time.perf_counter()
+    columns = ["entity", "ts", asked["series"]]
+    frame = pd.concat([pd.read_parquet(file, columns=columns) for file in asked["files"]])
+    frame = frame.set_axis(["unique_id", "ds", "y"], axis=1)
     model = getattr(models, asked["model"])(
         h=asked["horizon"],
         max_steps=1,
@@ -40,9 +48,9 @@ def main() -> None:
         **asked["options"],
     )
     forecast = NeuralForecast(models=[model], freq=asked["freq"])
-    frame = pd.read_parquet(asked["frame"])
     found = forecast.cross_validation(frame, n_windows=asked["origins"], step_size=1, refit=False)
-    print(json.dumps({"seconds": time.perf_counter() - Clock.ended, "rows": len(found)}))
+    found.to_parquet(asked["into"])
+    print(json.dumps({"seconds": time.perf_counter() - begun - Clock.took, "rows": len(found)}))
 
 
 if __name__ == "__main__":
