@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 bug, 2 bad arguments, configuration or machine, 3 data ref
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class NightmillError(Exception):
     """Base of all errors that are not bugs.
@@ -18,6 +20,9 @@ class NightmillError(Exception):
         super().__init__(what, where, fix)
         self.what, self.where, self.fix = what, where, fix
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.what, self.where, self.fix)
+
     def __str__(self) -> str:
         lines = [self.what]
         if self.where:
@@ -25,6 +30,11 @@ class NightmillError(Exception):
         if self.fix:
             lines.append(f"  fix:   {self.fix}")
         return "\n".join(lines)
+
+
+def _again(kind: type[NightmillError], what: str, where: str, fix: str) -> NightmillError:
+    """An error that came from another process."""
+    return kind(what, where=where, fix=fix)
 
 
 class ConfigError(NightmillError):

@@ -78,7 +78,22 @@ def model() -> Bundle:
 def registry(of: Bundle) -> Any:
     """One with that champion."""
     files = of.to_files()
-    return SimpleNamespace(champion=lambda _: 1, load=lambda *_: files)
+    return SimpleNamespace(champion=lambda _: 1, stored=lambda *_: Held(files), storage_options={})
+
+
+class Held:
+    """A model's files at hand."""
+
+    of = "version 1"
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    def read(self, name: str, storage_options: Any = None) -> bytes:
+        return self.files[name]
+
+    def load(self, storage_options: Any = None) -> dict[str, bytes]:
+        return self.files
 
 
 def write_gold(uri: str, rows: list[tuple[str, int]], values: Any, group: int = 1000) -> None:

@@ -7,7 +7,7 @@
     for batch in Batches(gold, index, plan, rank, features=names).epoch(0): ...
 
 Without windows and in the order of the files: `row_batches(gold, names, batch)`; the rows that windows see, each once:
-`window_rows(gold, index, samples, names)`.
+`window_rows(gold, index, samples, names)`; windows of a single row: `origin_rows(gold, index, samples, names, batch)`.
 
 Knows neither Spark nor Ray; torch is imported with what makes tensors alone, so that planning stays light.
 """
@@ -26,7 +26,7 @@ from nightmill.handoff.split import Parts, split_samples
 
 if TYPE_CHECKING:
     from nightmill.handoff.batches import Batch, Batches
-    from nightmill.handoff.seen import window_rows
+    from nightmill.handoff.seen import origin_rows, window_rows
     from nightmill.handoff.side import Side
     from nightmill.handoff.stream import column_batches, row_batches
 
@@ -35,6 +35,7 @@ _LAZY = {
     "Batches": "batches",
     "Side": "side",
     "column_batches": "stream",
+    "origin_rows": "seen",
     "row_batches": "stream",
     "window_rows": "seen",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "Window",
     "build_index",
     "column_batches",
+    "origin_rows",
     "pin",
     "row_batches",
     "select_samples",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -101,9 +102,11 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
     storage = Storage(gold.uri, gold.storage_options)
     source = f"{gold.uri} version {gold.version}"
     small = storage.local and gold.rows < SMALL_FILE * len(gold.files)
-    with ThreadPoolExecutor(1 if small else SCAN_THREADS) as pool:
+    most = (os.cpu_count() or 1) if storage.local else SCAN_THREADS  # a store is waited for
+    with ThreadPoolExecutor(1 if small else min(most, SCAN_THREADS)) as pool:
         scans = pool.map(lambda number: _scan_file(storage, gold, number, every_us), range(len(gold.files)))
         found = [piece for scan in scans for piece in scan]
+    pa.default_memory_pool().release_unused()  # what was read is many times what is kept
     if not found:
         raise DataRefused("the table holds no rows", where=source, fix="run the features command for some day")
     entities, pieces = _coded(found)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nightmill.errors import DataRefused
-from nightmill.handoff.columns import numbers
+from nightmill.handoff.columns import Values, numbers
+from nightmill.handoff.cuts import cut_with_owner
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
@@ -21,6 +25,17 @@ from nightmill.handoff.samples import Samples
 Floats = NDArray[np.float64]
 
 
+class Rows(NamedTuple):
+    """Origins that are windows of a single row."""
+
+    x: Tensor
+    """float32 [b, 1, feature]; NaN where a value is missing."""
+    entity: Tensor
+    """int64 [b] position in the index' entities."""
+    ts: Tensor
+    """int64 [b] µs UTC."""
+
+
 def window_rows(
     gold: Pinned, index: Index, samples: Samples, columns: Sequence[str], *, doubtful: bool = False
 ) -> Iterator[tuple[Floats, Ints, Ints]]:
@@ -29,32 +44,113 @@ def window_rows(
     With `doubtful` only of row groups that may hold infinite values. Row groups are decoded side by side, in pieces.
     Raises DataRefused, after the last row, where values are infinite: pieces with such values are only counted.
     """
-    low, high = _intervals(samples)
-    segments = index.segments
-    held = np.searchsorted(high, segments.first, "right"), np.searchsorted(low, segments.first + segments.length)
-    touched = np.flatnonzero(held[0] < held[1])
-    order = touched[np.lexsort((segments.row[touched], segments.group[touched], segments.file[touched]))]
-    storage, numeric = Storage(gold.uri, gold.storage_options), numbers("x", columns)
     infinite = _Infinite(np.zeros(len(columns), np.int64))
-    turns = np.diff(segments.file[order], prepend=-1).astype(bool) | np.diff(segments.group[order], prepend=-1).astype(
-        bool
-    )
+    stretches = _Stretches.of(index, *_intervals(samples))
+    for found, finite, rows, entity, ts in _pieces(gold, stretches, columns, doubtful, READERS):
+        values = np.stack([column[rows] for column in found], axis=1, dtype=np.float64)
+        if finite or not infinite.seen_in(values, entity):
+            yield values, entity, ts
+    infinite.refuse(columns, index)
 
-    def read(chosen: Ints) -> Iterator[tuple[Floats, Ints, Ints]]:
-        pinned, group = gold.files[int(segments.file[chosen[0]])], int(segments.group[chosen[0]])
+
+def origin_rows(
+    gold: Pinned, index: Index, samples: Samples, columns: Sequence[str], batch: int, *, readers: int = READERS
+) -> Iterator[Rows]:
+    """All origins of samples that see a single row, at most `batch` at a time, in the order in which they lie in files.
+
+    What `Batches` gives of them without a target, without holding a matrix of all. Memory is reused: rows are valid
+    until the next ones are asked for. Raises DataRefused as `window_rows` does.
+    """
+    if samples.window.lookback != 1:
+        raise ValueError(f"windows of {samples.window.lookback} rows are more than their origin")
+    infinite = _Infinite(np.zeros(len(columns), np.int64))
+    order = np.argsort(samples.first, kind="stable")
+    stretches = _Stretches.of(index, samples.first[order], samples.last[order] + 1)
+    # column after column, as they come: small enough to stay in the processor's cache, and matrix products take it so
+    into = np.empty((len(columns), batch), np.float32)
+    x = torch.from_numpy(into).T.unsqueeze(1)
+    for found, finite, rows, entity, ts in _pieces(gold, stretches, columns, False, readers):
+        first, together = int(rows[0]), int(rows[-1]) - int(rows[0]) + 1 == len(rows)
+        for begin in range(0, len(rows), batch):
+            stop = min(begin + batch, len(rows))
+            chosen = slice(first + begin, first + stop) if together else rows[begin:stop]
+            for number, column in enumerate(found):
+                into[number, : stop - begin] = column[chosen]
+            if not finite and infinite.seen_in(into[:, : stop - begin].T, entity[begin:stop]):
+                continue
+            yield Rows(x[: stop - begin], torch.from_numpy(entity[begin:stop]), torch.from_numpy(ts[begin:stop]))
+    infinite.refuse(columns, index)
+
+
+@dataclass(frozen=True)
+class _Stretches:
+    """Consecutive rows of one run that are consecutive in one row group, in the order of the files."""
+
+    file: Ints
+    group: Ints
+    row: Ints
+    """Of the row group."""
+    length: Ints
+    entity: Ints
+    ts: Ints
+    """Of the first row, µs UTC."""
+    every: int
+    """Step between rows, µs."""
+
+    @classmethod
+    def of(cls, index: Index, low: Ints, high: Ints) -> _Stretches:
+        """Those of the logical rows [low, high), ascending and apart."""
+        segments, runs = index.segments, index.runs
+        _, begin, stop, segment = cut_with_owner(low, high, np.append(segments.first, index.rows))
+        file, group = segments.file[segment], segments.group[segment]
+        row, run = (
+            segments.row[segment] + begin - segments.first[segment],
+            np.searchsorted(runs.first, begin, "right") - 1,
+        )
+        ts = runs.ts[run] + (begin - runs.first[run]) * index.every_us
+        whole = cls(file, group, row, stop - begin, runs.entity[run], ts, index.every_us)
+        return whole.take(np.lexsort((row, group, file)))
+
+    def take(self, chosen: slice | Ints) -> _Stretches:
+        """The chosen stretches."""
+        names = ("file", "group", "row", "length", "entity", "ts")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def by_group(self) -> list[_Stretches]:
+        """Those of each row group."""
+        new = np.diff(self.file, prepend=-1).astype(bool) | np.diff(self.group, prepend=-1).astype(bool)
+        return [self.take(slice(a, b)) for a, b in pairwise([*np.flatnonzero(new).tolist(), len(new)])]
+
+    def rows(self, begin: int, stop: int) -> tuple[Ints, Ints, Ints]:
+        """(row, counted from `begin`, entity position, ts) of those in rows [begin, stop) of their one row group."""
+        inside = slice(np.searchsorted(self.row + self.length, begin, "right"), np.searchsorted(self.row, stop, "left"))
+        row = self.row[inside]
+        low, high = np.maximum(row, begin), np.minimum(row + self.length[inside], stop)
+        count = high - low
+        step = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        ts = np.repeat(self.ts[inside] + (low - row) * self.every, count) + step * self.every
+        return np.repeat(low - begin, count) + step, np.repeat(self.entity[inside], count), ts
+
+
+def _pieces(
+    gold: Pinned, stretches: _Stretches, columns: Sequence[str], doubtful: bool, readers: int
+) -> Iterator[tuple[list[Values], bool, Ints, Ints, Ints]]:
+    """(columns of a piece of a row group, whether they are known to be finite, and of the rows in stretches their row
+    in the piece, entity position and ts), where there are any."""
+    storage, numeric = Storage(gold.uri, gold.storage_options), numbers("x", columns)
+
+    def read(group: _Stretches) -> Iterator[tuple[list[Values], bool, Ints, Ints, Ints]]:
+        pinned, number = gold.files[int(group.file[0])], int(group.group[0])
         path, file = pinned.path, storage.at_hand(pinned)
-        finite = storage.finite(file, group, columns).issuperset(columns)
+        finite = storage.finite(file, number, columns).issuperset(columns)
         if finite and doubtful:
             return
-        for first, batch in storage.pieces(file, path, group, list(dict.fromkeys(columns))):
-            rows, entity, ts = _rows(index, chosen, low, high, first, first + batch.num_rows)
-            found = numeric.read(batch, storage.where(path))
-            values = np.stack([column[rows] for column in found], axis=1, dtype=np.float64)
-            if finite or not infinite.seen_in(values, entity):
-                yield values, entity, ts
+        for first, batch in storage.pieces(file, path, number, list(dict.fromkeys(columns))):
+            rows, entity, ts = group.rows(first, first + batch.num_rows)
+            if len(rows):
+                yield numeric.read(batch, storage.where(path)), finite, rows, entity, ts
 
-    yield from side_by_side(np.split(order, np.flatnonzero(turns)[1:]), read, READERS, 1)
-    infinite.refuse(columns, index)
+    yield from side_by_side(stretches.by_group(), read, readers, 1)
 
 
 def _intervals(samples: Samples) -> tuple[Ints, Ints]:
@@ -68,47 +164,22 @@ def _intervals(samples: Samples) -> tuple[Ints, Ints]:
     return low[begin], high[np.append(begin[1:], True)]
 
 
-def _rows(index: Index, chosen: Ints, low: Ints, high: Ints, begin: int, stop: int) -> tuple[Ints, Ints, Ints]:
-    """(row, counted from `begin`, entity position, ts in µs) of training rows in rows [begin, stop) of one row group.
-
-    `chosen` are the segments of that row group.
-    """
-    segments, runs = index.segments, index.runs
-    rows, entities, times = (list[Ints]() for _ in range(3))
-    row, logical_first = segments.row[chosen], segments.first[chosen]
-    inside = np.flatnonzero((row < stop) & (row + segments.length[chosen] > begin))
-    for i in inside:
-        shift = row[i] - logical_first[i]
-        first = logical_first[i] + max(begin - row[i], 0)
-        end = min(logical_first[i] + segments.length[chosen[i]], stop - shift)
-        run = np.searchsorted(runs.first, first, side="right") - 1
-        for k in range(np.searchsorted(high, first, side="right"), np.searchsorted(low, end)):
-            logical = np.arange(max(low[k], first), min(high[k], end))
-            rows.append(logical + shift - begin)
-            entities.append(np.full(len(logical), runs.entity[run]))
-            times.append(runs.ts[run] + (logical - runs.first[run]) * index.every_us)
-    none = np.empty(0, np.int64)
-    return np.concatenate([none, *rows]), np.concatenate([none, *entities]), np.concatenate([none, *times])
-
-
 @dataclass
 class _Infinite:
-    """Infinite values that were seen, by several threads."""
+    """Infinite values that were seen."""
 
     counts: Ints
     """[column] rows."""
     entity: int = -1
     """Position of an entity that has some."""
-    _alone: threading.Lock = field(default_factory=threading.Lock)
 
-    def seen_in(self, values: Floats, entity: Ints) -> bool:
+    def seen_in(self, values: NDArray[Any], entity: Ints) -> bool:
         """Counts those of values [rows, column]; whether there are any."""
         infinite = np.isinf(values)
         if not infinite.any():
             return False
-        with self._alone:
-            self.counts += infinite.sum(axis=0)
-            self.entity = int(entity[infinite.any(axis=1).argmax()])
+        self.counts += infinite.sum(axis=0)
+        self.entity = int(entity[infinite.any(axis=1).argmax()])
         return True
 
     def refuse(self, columns: Sequence[str], index: Index) -> None:

@@ -33,6 +33,34 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Where the files of a version lie and what they must be: little enough to be sent to any process."""
+
+    of: str
+    """What it is, for messages."""
+    place: str
+    """Folder or URI."""
+    digests: tuple[tuple[str, str | None], ...]
+    """(name, SHA-256) of each file; None where it was not registered."""
+
+    def read(self, name: str, storage_options: dict[str, str] | None = None) -> bytes:
+        """A file's content. Raises DataRefused where it is lost, or not what was registered.
+
+        Without options an object store is reached by what the environment says.
+        """
+        content, expected = Folder(self.place, storage_options or {}).get(name), dict(self.digests)[name]
+        if content is None or _digest(content) != (expected or _digest(content)):
+            what = "has lost its file" if content is None else "has a damaged file"
+            fix = "restore the folder, or train the model again"
+            raise DataRefused(f"{self.of} {what} {name}", where=self.place, fix=fix)
+        return content
+
+    def load(self, storage_options: dict[str, str] | None = None) -> dict[str, bytes]:
+        """All files, name -> content; as `read`."""
+        return {name: self.read(name, storage_options) for name, _ in self.digests}
+
+
+@dataclass(frozen=True)
 class Registry:
     """Versions of each use case's model. The model's name in MLflow is the use case's with a dot for the slash."""
 
@@ -87,28 +115,19 @@ class Registry:
     def load(self, use_case: str, version: int) -> dict[str, bytes]:
         """A version's files, name -> content.
 
-        They are looked for below the registry's own folder: MLflow keeps whole paths, but a lake may be moved. Raises
-        ConfigError for an unknown version, DataRefused for files that are lost or not what was registered.
+        Raises ConfigError for an unknown version, DataRefused for files that are lost or not what was registered.
         """
-        made, place = self._version(use_case, version), self.place(use_case, version)
-        folder = Folder(place, self.storage_options)
-        found: dict[str, bytes] = {}
-        for name in FILES:
-            content, expected = folder.get(name), made.tags.get(_digest_of(name))
-            if content is None or _digest(content) != (expected or _digest(content)):
-                what = "has lost its file" if content is None else "has a damaged file"
-                raise DataRefused(
-                    f"version {version} of {use_case} {what} {name}",
-                    where=place,
-                    fix="restore the folder, or train the model again",
-                )
-            found[name] = content
-        return found
+        return self.stored(use_case, version).load(self.storage_options)
 
-    def place(self, use_case: str, version: int) -> str:
-        """Folder or URI of a version's files. Raises ConfigError for an unknown version."""
-        source = str(self._version(use_case, version).source)
-        return f"{self.folder}/{use_case}/{source.rpartition('/')[2]}"
+    def stored(self, use_case: str, version: int) -> Stored:
+        """Where a version's files lie. Raises ConfigError for an unknown version.
+
+        They are looked for below the registry's own folder: MLflow keeps whole paths, but a lake may be moved.
+        """
+        made = self._version(use_case, version)
+        place = f"{self.folder}/{use_case}/{str(made.source).rpartition('/')[2]}"
+        digests = tuple((name, made.tags.get(_digest_of(name))) for name in FILES)
+        return Stored(f"version {version} of {use_case}", place, digests)
 
     def trained_by(self, use_case: str, version: int) -> str:
         """The run that trained a version. Raises ConfigError for an unknown version."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -106,7 +108,8 @@ class Bundle:
         `codes` is `codes(index.entities)`: batch.entity holds positions in that index, not the model's own codes.
         """
         device = self.network.mean.device
-        self.network.eval()
+        if self.network.training:  # asked first, as it goes through all layers
+            self.network.eval()
         entity = torch.from_numpy(codes).to(device)[batch.entity.to(device)]
         found = self.network.expects(batch.x.to(device), entity, self.interval.share)
         lo, hi = self.interval.round(found.lower.cpu().numpy(), found.upper.cpu().numpy())
@@ -154,31 +157,45 @@ class Bundle:
         for name in (WEIGHTS, DESCRIPTION):
             if name not in files:
                 raise DataRefused(f"the model's file {name} is missing", where=where, fix="train the model again")
-        try:
-            data = json.loads(files[DESCRIPTION])
-            weights = load(files[WEIGHTS])
-        except (ValueError, SafetensorError) as error:
-            raise DataRefused(
-                f"the model's files cannot be read: {error}", where=where, fix="restore them, or train the model again"
-            ) from None
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ConfigError(
-                f"the model's description is not of format {FORMAT}",
-                where=where,
-                fix="it was written by another version of Nightmill; train the model again",
-            )
+        with _readable(where):
+            data, weights = json.loads(files[DESCRIPTION]), load(files[WEIGHTS])
         return _assemble(data, weights, where)
 
+    @classmethod
+    def described(cls, description: bytes, where: str = "") -> Bundle:
+        """All but what was learnt, from the description alone: it knows what it needs, and must not predict.
 
-def _assemble(data: dict[str, Any], found: dict[str, Tensor], where: str) -> Bundle:
-    weights = {name: tensor for name, tensor in found.items() if not name.startswith(_RULE)}
-    rule = {name.removeprefix(_RULE): tensor.numpy() for name, tensor in found.items() if name not in weights}
+        Takes no memory for weights of entities. Raises what `from_files` raises.
+        """
+        with _readable(where):
+            data = json.loads(description)
+        return _without_weights(data, None, where)
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, SafetensorError) as error:
+        fix = "restore them, or train the model again"
+        raise DataRefused(f"the model's files cannot be read: {error}", where=where, fix=fix) from None
+
+
+def _without_weights(data: Any, rule: dict[str, Any] | None, where: str) -> Bundle:
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ConfigError(
+            f"the model's description is not of format {FORMAT}",
+            where=where,
+            fix="it was written by another version of Nightmill; train the model again",
+        )
     try:
         if data["options"]["family"] not in FAMILIES:
             raise ConfigError(f"model family '{data['options']['family']}' is not known here", where=where)
         options: Any = TypeAdapter(Model).validate_python(data["options"])
-        network = build(options, Shape.from_json(data["shape"]))
-        bundle = Bundle(
+        shape = Shape.from_json(data["shape"])
+        network = build(options, shape if rule is not None else replace(shape, entities=0))
+        network.shape = shape
+        return Bundle(
             network=network,
             options=options,
             entities=list(data["entities"]),
@@ -191,6 +208,13 @@ def _assemble(data: dict[str, Any], found: dict[str, Tensor], where: str) -> Bun
         raise ConfigError(
             f"the model's description is incomplete: {error}", where=where, fix="train the model again"
         ) from None
+
+
+def _assemble(data: Any, found: dict[str, Tensor], where: str) -> Bundle:
+    weights = {name: tensor for name, tensor in found.items() if not name.startswith(_RULE)}
+    rule = {name.removeprefix(_RULE): tensor.numpy() for name, tensor in found.items() if name not in weights}
+    bundle = _without_weights(data, rule, where)
+    network = bundle.network
     network.make_room(weights)
     if problem := differences(network, weights) or _sizes(bundle):
         raise ConfigError(

@@ -38,7 +38,7 @@ class Mlp(Network):
         parts = 3 if shape.lookback > 1 else 1  # a single row has no slope, and is its own mean
         width, layers = (parts + self.bins) * len(shape.features), list[nn.Module]()
         for _ in range(options.layers):
-            layers += [nn.Linear(width, options.hidden), nn.ReLU(), Dropout(options.dropout)]
+            layers += [nn.Linear(width, options.hidden), nn.ReLU(inplace=True), Dropout(options.dropout)]
             width = options.hidden
         self.layers = nn.Sequential(*layers)
         self.head = self.headed(width)

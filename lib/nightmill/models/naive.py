@@ -237,10 +237,13 @@ class Fallback:
         return {"rule": self.name, "setting": asdict(self.rule.setting), "interval": self.interval.to_json()}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], state: dict[str, Floats]) -> Fallback:
-        """The inverse of `to_json`. Raises KeyError and TypeError where something is missing."""
+    def from_json(cls, data: dict[str, Any], state: dict[str, Floats] | None) -> Fallback:
+        """The inverse of `to_json`; without a state it says what it would need, and cannot predict.
+
+        Raises KeyError and TypeError where something is missing.
+        """
         kind = RULES[data["rule"]]
-        if lost := [name for name in kind.arrays if name not in state]:
+        if state is not None and (lost := [name for name in kind.arrays if name not in state]):
             raise KeyError(f"the fallback's {lost[0]}")
         rule = kind(Setting(**data["setting"]), state)
         return cls(data["rule"], rule, Interval.from_json(data["interval"]))

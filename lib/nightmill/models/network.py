@@ -88,7 +88,8 @@ class Network(nn.Module):
 
     def normalised(self, x: Tensor) -> Tensor:
         """z-scores of x [b, lookback, feature]; a missing value (NaN) becomes 0, the training mean."""
-        return _without_gaps((x - self.mean) / self.std)
+        z = (x - self.mean).div_(self.std)
+        return torch.nan_to_num_(z, 0.0, torch.inf, -torch.inf)
 
     def last_known(self, x: Tensor) -> Tensor:
         """[b] the newest known value of the target's own past, the target's mean where the window holds none."""

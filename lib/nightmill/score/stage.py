@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from nightmill.config import Time, UseCase
-from nightmill.errors import DataRefused, WorkFailed
+from nightmill.errors import DataRefused, NightmillError, WorkFailed
 from nightmill.handoff import Pinned, Samples, build_index, pin
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake, Table
-from nightmill.models.bundle import Bundle
+from nightmill.models.bundle import DESCRIPTION, Bundle
 from nightmill.score.marks import Marks
 from nightmill.score.origins import Rest, find_origins
 from nightmill.score.slices import cut_slices
@@ -64,8 +63,8 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
     gold_table = step.lake.table("gold", use_case.name)
     gold_version = step.read(gold_table)
     champion = champion_of(step.lake, use_case, registry, time, day)
-    files = registry.load(use_case.name, champion)
-    bundle = Bundle.from_files(files, f"{use_case.name} version {champion}")
+    stored = registry.stored(use_case.name, champion)
+    bundle = Bundle.described(stored.read(DESCRIPTION, registry.storage_options), stored.of)
     day = day or max(gold_table.days(gold_version), default=None)
     if day is None:
         raise DataRefused(f"{use_case.name}: gold is empty", where=gold_table.uri, fix="run `nightmill features` first")
@@ -97,8 +96,7 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
         index=index,
         names=origins.names,
         codes=bundle.codes(origins.names),
-        model=files,
-        digest=hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest(),
+        model=stored,
         table_uri=predictions.uri,
         day=day,
         facts=Facts(bundle.target, champion, gold.version, step.run_id, scored_at, hindsight),
@@ -133,13 +131,19 @@ def _distribute(spark: SparkSession, assignment: Assignment, todo: list[Samples 
     context = spark.sparkContext
     shared = context.broadcast(assignment)
 
-    def task(items: Iterable[tuple[int, Samples | Rest]]) -> Iterable[Part]:
+    def task(items: Iterable[tuple[int, Samples | Rest]]) -> Iterable[Part | NightmillError]:
         return score_slices(shared.value, items)
 
     try:
-        return context.parallelize(list(enumerate(todo)), len(todo)).mapPartitions(task).collect()
+        found = context.parallelize(list(enumerate(todo)), len(todo)).mapPartitions(task).collect()
     finally:
         shared.destroy()
+    parts = list[Part]()
+    for part in found:
+        if isinstance(part, NightmillError):
+            raise part
+        parts.append(part)
+    return parts
 
 
 def champion_of(lake: Lake, use_case: UseCase, registry: Registry, time: Time, day: date | None) -> int:

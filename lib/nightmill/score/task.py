@@ -12,7 +12,9 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from nightmill.handoff import Batches, Index, Pinned, Plan, Samples
+from nightmill.errors import NightmillError
+from nightmill.handoff import Batches, Index, Pinned, Plan, Samples, origin_rows
+from nightmill.lake.registry import Stored
 from nightmill.models.bundle import Bundle, Predicted
 from nightmill.score.marks import Marks
 from nightmill.score.origins import REASONS, Rest
@@ -39,10 +41,8 @@ class Assignment:
     """Of entities: the index' own, and behind them those of which it has no row."""
     codes: Ints
     """[name] the model's codes."""
-    model: dict[str, bytes]
-    """The bundle's files."""
-    digest: str
-    """Of the model's files."""
+    model: Stored
+    """The model's files, which each Python worker reads for itself."""
     table_uri: str
     day: date
     facts: Facts
@@ -71,13 +71,19 @@ class Place:
         return torch.device(self.device)
 
 
-def score_slices(assignment: Assignment, slices: Iterable[tuple[int, Samples | Rest]]) -> Iterator[Part]:
-    """All slices of one Spark partition."""
+def score_slices(
+    assignment: Assignment, slices: Iterable[tuple[int, Samples | Rest]]
+) -> Iterator[Part | NightmillError]:
+    """All slices of one Spark partition; what is refused would be refused again, so no attempt is made to repeat it."""
     from pyspark import TaskContext
 
     place = Place.of_task(TaskContext.get())
     for number, todo in slices:
-        yield score_slice(assignment, number, todo, place)
+        try:
+            yield score_slice(assignment, number, todo, place)
+        except NightmillError as error:
+            yield error
+            return
 
 
 def score_slice(assignment: Assignment, number: int, todo: Samples | Rest, place: Place = Place()) -> Part:
@@ -102,8 +108,12 @@ def _predicted(
         for origins, said in predict_rest(bundle, gold, index, codes, todo, place.cores):
             yield origins.entity, origins.ts, said, origins.reason
         return
-    plan = Plan(todo, min(BATCH, max(todo.count, 1)), seed=0, shuffle=False)
     features, device = bundle.shape.features, place.device
+    if todo.window.lookback == 1:
+        for rows in origin_rows(gold, index, todo, features, BATCH, readers=place.cores):
+            yield rows.entity.numpy(), rows.ts.numpy(), bundle.predict(rows, codes), None
+        return
+    plan = Plan(todo, min(BATCH, max(todo.count, 1)), seed=0, shuffle=False)
     batches = Batches(gold, index, plan, features=features, target=None, device=device, threads=place.cores)
     for batch in batches.epoch(0):
         real = int((batch.weight > 0).sum())  # padding stands at the end
@@ -113,13 +123,13 @@ def _predicted(
 
 def _loaded(assignment: Assignment, device: torch.device) -> Bundle:
     """The model, loaded once per Python worker."""
-    key = assignment.digest, str(device)
+    key = assignment.model, str(device)
     if key not in _MODELS:
         while len(_MODELS) >= MODELS:
             del _MODELS[next(iter(_MODELS))]
-        _MODELS[key] = Bundle.from_files(assignment.model, assignment.facts.target).to(device)
+        _MODELS[key] = Bundle.from_files(assignment.model.load(), assignment.model.of).to(device)
     return _MODELS[key]
 
 
-_MODELS: dict[tuple[str, str], Bundle] = {}
-"""Those of this process, by digest and device."""
+_MODELS: dict[tuple[Stored, str], Bundle] = {}
+"""Those of this process, by their files and device."""

@@ -206,7 +206,7 @@ def _workers(
 def _start(use_case: UseCase, registry: Registry | None) -> str | None:
     """Where the weights are that the training begins with; the first model of a use case has none."""
     champion = registry.champion(use_case.name) if registry is not None and use_case.train.start else None
-    return None if registry is None or champion is None else registry.place(use_case.name, champion)
+    return None if registry is None or champion is None else registry.stored(use_case.name, champion).place
 
 
 def _since(use_case: UseCase, actions: object) -> int | None:

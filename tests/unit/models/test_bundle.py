@@ -166,3 +166,17 @@ def test_all_that_was_fitted_is_in_the_weights_file():
     weights = load(bundle().to_files()[WEIGHTS])
     assert {"mean", "std", "target_mean", "target_std", "profile"} <= set(weights)
     assert save(weights) == bundle().to_files()[WEIGHTS]
+
+
+def test_a_description_alone_says_what_a_model_needs_and_takes_no_memory_for_entities():
+    whole = bundle()
+    sketch = Bundle.described(whole.to_files()[DESCRIPTION])
+    assert sketch.shape == whole.shape
+    assert sketch.network.tells_apart == whole.network.tells_apart
+    assert (sketch.codes(["tunnel", "else"]) == whole.codes(["tunnel", "else"])).all()
+    sizes = [sum(weight.numel() for weight in one.network.state_dict().values()) for one in (sketch, whole)]
+    assert sizes[0] == sizes[1] - 2 * 2 * 24 - 2 * 4  # two entities' profiles and embeddings
+    with pytest.raises(ConfigError, match="not of format"):
+        Bundle.described(b"{}")
+    with pytest.raises(DataRefused, match="cannot be read"):
+        Bundle.described(b"{")
