@@ -14,10 +14,8 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +30,7 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction
 
 sys.path.insert(0, str(Path(__file__).parent))
+from memory import own, peak
 from page import Report
 
 from nightmill import provenance
@@ -230,28 +229,10 @@ def windows(report: Report, uri: str) -> None:
     )
 
 
-@contextmanager
-def peak() -> Iterator[list[int]]:
-    """The largest proportional set size of this process while the block runs, in bytes."""
-    found, stopped, process = [0], threading.Event(), psutil.Process()
-
-    def look() -> None:
-        while not stopped.wait(0.02):
-            found[0] = max(found[0], process.memory_full_info().pss)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stopped.set()
-        thread.join()
-
-
 def inner_memory(uri: str, budget: int, folder: str) -> dict[str, float]:
     """In a process of its own: preparing and two shuffled epochs; with a budget of 0 all rows in memory."""
     before = psutil.Process().memory_full_info().pss
-    with peak() as most:
+    with peak(own, every=0.02) as most:
         gold = pin(uri)
         index = build_index(gold, EVERY)
         plan = Plan(select_samples(index, Window(1, 0)).as_they_lie(index), BATCH, 0)

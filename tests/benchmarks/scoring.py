@@ -11,10 +11,8 @@ import logging
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pyarrow as pa
 import torch
 from deltalake import WriterProperties, write_deltalake
 from pydantic import TypeAdapter
 
 sys.path.insert(0, str(Path(__file__).parent))
+from memory import peak, tree
 from page import Report, inner, options, ran_inner, run_parts
 
 from nightmill import provenance
@@ -145,32 +143,6 @@ def scored(lake: Lake, case: UseCase, start: Callable[[], Any]) -> tuple[float, 
         return time.perf_counter() - begun, found.rows
 
 
-@contextmanager
-def peak() -> Iterator[list[float]]:
-    """The peak memory (PSS, MiB) of this process and of all that it started, and of this one alone (USS).
-
-    PSS shares out the pages of libraries, so that a process has less of them the more others run; USS leaves them out.
-    """
-    found, ended = [0.0, 0.0], threading.Event()
-
-    def watch() -> None:
-        me = psutil.Process()
-        while not ended.wait(0.25):
-            sizes = [0.0]
-            for process in [me, *me.children(recursive=True)]:
-                with suppress(psutil.Error):
-                    sizes.append(process.memory_full_info().pss / 2**20)
-            found[:] = max(found[0], sum(sizes)), max(found[1], me.memory_full_info().uss / 2**20)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        thread.join()
-
-
 def speeds(count: int, draws: Any) -> dict[str, Any]:
     """What a detector measures, and the clock."""
     speed = draws.normal(50, 9, count).astype(np.float32)
@@ -212,7 +184,7 @@ def inner_city(uri: str, sensors: int) -> tuple[float, int, float, float]:
     logging.disable(logging.INFO)
     lake, spark, name = Lake.open(uri), session(Environment()), f"bench/city-{sensors}"
     spark.range(10).count()
-    with peak() as found:
+    with peak(tree, every=0.25) as found:
         took, rows = min(scored(lake, use_case(name, STID, 12, ["speed"]), lambda: spark) for _ in range(ROUNDS))
     spark.stop()
     return took, rows, *found

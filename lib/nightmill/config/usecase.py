@@ -286,14 +286,14 @@ class UseCase(Options):
             family = member.model.family
             if family in ("stid", "nlinear", "seasonal_naive", "ets") and self.task != "forecast":
                 raise ValueError(f"model family {family} forecasts; for task regress choose mlp, lstm or trees")
-            if family == "trees" and (self.train.start or self.train.ema):
-                raise ValueError("model family trees grows anew: leave train.start and train.ema out")
+            if family == "trees" and self.train.start:
+                raise ValueError("model family trees grows anew: leave train.start out")
             if family == "trees" and self.train.loss in ("negative_binomial", "focal"):
                 raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
             if beyond := [name for name in member.train if name not in TRAINED]:
                 raise ValueError(f"a member has no train.{beyond[0]} of its own; it may have {', '.join(TRAINED)}")
             if self.train.having(member.train).ema and family == "trees":
-                raise ValueError("model family trees grows anew: leave train.ema of its member out")
+                raise ValueError("model family trees grows anew: leave train.ema out")
         if isinstance(self.model, Ensemble) and self.train.start:
             raise ValueError("an ensemble is trained anew: leave train.start out")
 
