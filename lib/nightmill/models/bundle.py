@@ -112,7 +112,9 @@ class Bundle:
             self.network.eval()
         entity = torch.from_numpy(codes).to(device)[batch.entity.to(device)]
         found = self.network.expects(batch.x.to(device), entity, self.interval.share)
-        lo, hi = self.interval.round(found.lower.cpu().numpy(), found.upper.cpu().numpy())
+        lower = found.lower.cpu().numpy()
+        upper = lower if found.upper is found.lower else found.upper.cpu().numpy()
+        lo, hi = self.interval.round(lower, upper)
         sure = None if found.sure is None else found.sure.cpu().numpy()
         return Predicted(found.value.cpu().numpy(), self.shape.within(lo), self.shape.within(hi), sure)
 

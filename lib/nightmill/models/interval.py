@@ -30,6 +30,13 @@ class Offsets:
     count: tuple[int, ...]
     """[levels] known validation residuals that each level's offsets rest on."""
 
+    def level(self, middle: Array) -> NDArray[np.int8]:
+        """[n] the level of each middle of an interval."""
+        found = np.zeros(len(middle), np.int8)
+        for edge in self.edges:  # they are few: quicker than bisection
+            found += middle >= edge
+        return found
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -41,13 +48,15 @@ class Interval:
     """One per step ahead."""
 
     def round(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """(lo, hi) [n, steps] of what the head expects; narrowing never turns the ends round."""
+        """(lo, hi) [n, steps] of what the head expects, of a point twice the same array; narrowing never turns the ends
+        round."""
         lo, hi = np.empty_like(lower), np.empty_like(upper)
         for step, at in enumerate(self.steps):
-            level = np.searchsorted(at.edges, _middle(lower[:, step], upper[:, step]), side="right")
-            lo[:, step] = lower[:, step] + at.low[level]
-            hi[:, step] = upper[:, step] + at.high[level]
-        return lo, np.maximum(hi, lo)
+            below, above = lower[:, step], upper[:, step]
+            level = at.level(below if upper is lower else _middle(below, above))
+            np.add(below, at.low[level], out=lo[:, step])
+            np.add(above, at.high[level], out=hi[:, step])
+        return lo, np.maximum(hi, lo, out=hi)
 
     def later(self, rows: int) -> Interval:
         """That of predictions from an origin so many rows earlier: of step s + rows, of the last step beyond it."""

@@ -229,7 +229,8 @@ class Fallback:
         late = np.minimum(late, len(self.interval.steps) - 1)
         for by in np.unique(late).tolist():
             some = late == by
-            lo[some], hi[some] = self.interval.later(by).round(value[some], value[some])
+            middle = value[some]
+            lo[some], hi[some] = self.interval.later(by).round(middle, middle)
         return value, lo, hi
 
     def to_json(self) -> dict[str, Any]:
