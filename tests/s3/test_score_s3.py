@@ -7,8 +7,9 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from without_spark import CASE, ENTITIES, HORIZON, HOUR, TIME, Here, midnight, model, registry, write_gold
+from without_spark import CASE, ENTITIES, HORIZON, HOUR, TIME, Here, midnight, model, write_gold
 
+from nightmill.lake.registry import Registry
 from nightmill.lake.run import step
 from nightmill.lake.tables import Lake
 from nightmill.score import score
@@ -39,11 +40,13 @@ def test_a_store_gets_the_same_predictions_as_a_folder(store, tmp_path, monkeypa
     found = []
     for root in ("s3://lake/city", str(tmp_path / "lake")):
         lake = Lake.open(root)
+        registry = Registry.open(lake, f"sqlite:///{tmp_path}/{len(found)}.db")
+        registry.promote(CASE.name, registry.register(model().to_files(), CASE.name, "run"))
         write_gold(lake.table("gold", CASE.name).uri, rows, values)
         for number in range(2):  # the second replaces the first and sweeps what is loose
             run = f"2026010{number + 1}T000000Z-score-abcdef"
             with step(lake, run, "score", CASE.name, timedelta(minutes=2)) as current:
-                scored = score(lambda: Listening(), current, CASE, TIME, registry(model()), DAY)
+                scored = score(lambda: Listening(), current, CASE, TIME, registry, DAY)
             assert scored.rows == 3 * 20 * HORIZON
         table = lake.table("predictions", CASE.name).delta().to_pyarrow_table()
         found.append(
