@@ -37,6 +37,9 @@ _DEFAULTS = {
     "spark.sql.legacy.javaCharsets": "true",
     # pandas writes times in nanoseconds, for which Spark has no type
     "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # a Python worker keeps what it freed: glibc gives blocks of a batch's size back and has every page cleared anew
+    "spark.executorEnv.MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
+    "spark.executorEnv.MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
     # longer methods are never compiled by the JVM: a contract of many columns is evaluated in parts instead
     "spark.sql.codegen.hugeMethodLimit": "8000",
     # what one filter says of dozens of renamed columns has more variants than a planner can list

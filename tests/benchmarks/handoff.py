@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -31,7 +29,7 @@ from deltalake.transaction import AddAction
 
 sys.path.insert(0, str(Path(__file__).parent))
 from memory import own, peak
-from page import Report
+from page import Report, apart, ran_inner
 
 from nightmill import provenance
 from nightmill.handoff import (
@@ -231,7 +229,7 @@ def windows(report: Report, uri: str) -> None:
 
 def inner_memory(uri: str, budget: int, folder: str) -> dict[str, float]:
     """In a process of its own: preparing and two shuffled epochs; with a budget of 0 all rows in memory."""
-    before = psutil.Process().memory_full_info().pss
+    before = own()[0]
     with peak(own, every=0.02) as most:
         gold = pin(uri)
         index = build_index(gold, EVERY)
@@ -249,10 +247,10 @@ def memory(report: Report, uri: str, folder: Path) -> None:
     """A table of four times the budget."""
     cache = folder / "cache"
     shutil.rmtree(cache, ignore_errors=True)
-    whole = _apart(uri, 0, cache)
+    whole = apart(__file__, "inner_memory", uri, 0, str(cache))
     budget = int(whole["bytes"] / 4)
-    found = {"all in memory": whole, "budget, first time": _apart(uri, budget, cache)}
-    found["budget, cache filled"] = _apart(uri, budget, cache)
+    found = {"all in memory": whole, "budget, first time": apart(__file__, "inner_memory", uri, budget, str(cache))}
+    found["budget, cache filled"] = apart(__file__, "inner_memory", uri, budget, str(cache))
     shutil.rmtree(cache, ignore_errors=True)
     sizes = f"{whole['bytes'] / 2**20:,.0f} MiB of rows, a budget of {budget / 2**20:,.0f} MiB"
     report.head(
@@ -270,11 +268,6 @@ def memory(report: Report, uri: str, folder: Path) -> None:
         "Bounds: an epoch of twice the time, a peak of 1.2 budgets. The peak is what the process took (proportional "
         f"set size) beyond the {whole['before'] / 2**20:,.0f} MiB that it had once all libraries were loaded."
     )
-
-
-def _apart(uri: str, budget: int, folder: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--inner", uri, str(budget), str(folder)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # type: ignore[no-any-return]
 
 
 def worlds(report: Report, uri: str, folder: Path, days: int, sensors: int) -> None:
@@ -481,8 +474,7 @@ def _tiny(uri: Path, count: int) -> None:
 
 def main() -> int:
     """Writes the table; returns 1 where a bound is missed."""
-    if sys.argv[1:2] == ["--inner"]:
-        print(json.dumps(inner_memory(sys.argv[2], int(sys.argv[3]), sys.argv[4])))
+    if ran_inner(globals()):
         return 0
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("build/bench-handoff"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -67,6 +68,12 @@ def run_parts(
 def inner(file: str, name: str, *arguments: Any) -> list[str]:
     """The command that calls a function of a benchmark in a process of its own; it prints the result as JSON."""
     return [sys.executable, file, "--inner", name, json.dumps(arguments)]
+
+
+def apart(file: str, name: str, *arguments: Any) -> Any:
+    """What a function of a benchmark returns in a process of its own."""
+    ran = subprocess.run(inner(file, name, *arguments), check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def ran_inner(functions: Mapping[str, Any]) -> bool:

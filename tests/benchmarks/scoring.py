@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from pydantic import TypeAdapter
 
 sys.path.insert(0, str(Path(__file__).parent))
 from memory import peak, tree
-from page import Report, inner, options, ran_inner, run_parts
+from page import Report, apart, inner, options, ran_inner, run_parts
 
 from nightmill import provenance
 from nightmill.config import Environment, Time, UseCase
@@ -158,8 +159,8 @@ def city(report: Report, lake: Lake, spark: SparkSession, asked: argparse.Namesp
     )  # fmt: skip
     each, drivers = list[float](), list[float]()
     for sensors in (1000, 10_000, 40_000):
-        apart("inner_build", lake.root, sensors)
-        took, rows, whole, driver = apart("inner_city", lake.root, sensors)
+        apart(__file__, "inner_build", lake.root, sensors)
+        took, rows, whole, driver = apart(__file__, "inner_city", lake.root, sensors)
         each.append(took / sensors * 1000)
         drivers.append(driver)
         report.row(
@@ -195,8 +196,6 @@ def inner_parts(uri: str, number: int, of: int) -> dict[str, float]:
     torch.set_num_threads(1)
     gold_of = pin(uri)
     mine = [file for place, file in enumerate(gold_of.files) if place % of == number]
-    from dataclasses import replace
-
     begun, rows = time.perf_counter(), 0
     for batch in row_batches(replace(gold_of, files=tuple(mine)), FEATURES, 4096, readers=1):
         rows += len(batch)
@@ -254,12 +253,6 @@ def rows_of_a_table(report: Report, lake: Lake, spark: SparkSession, asked: argp
 def _features(count: int, draws: Any) -> dict[str, Any]:
     found = {name: draws.standard_normal(count, dtype=np.float32) for name in FEATURES}
     return found | {"target": found[FEATURES[0]]}
-
-
-def apart(name: str, *arguments: Any) -> Any:
-    """What a function returns in a process of its own."""
-    ran = subprocess.run(inner(__file__, name, *arguments), check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def _rate(rows: int, seconds: float) -> str:

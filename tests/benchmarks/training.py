@@ -26,7 +26,7 @@ import torch.distributed as dist
 from deltalake import write_deltalake
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page import Report, inner, options, ran_inner, run_parts
+from page import Report, apart, inner, options, ran_inner, run_parts
 
 from nightmill import provenance
 from nightmill.config import Environment, UseCase
@@ -284,7 +284,7 @@ def input_loss(report: Report, folder: Path) -> None:
     """What reading costs a step of about 10 ms."""
     uri = build(folder / "input", sensors=40, days=6)
     hidden = 128
-    found = _apart("inner_input", uri, str(folder), hidden)
+    found = apart(__file__, "inner_input", uri, str(folder), hidden)
     lost, waited = found["table"] / found["hand"] - 1, found["waited"] / found["table"]
     report.head(
         f"Input beside a step of {found['hand']:.1f} ms (one thread, windows of 48 x {len(FEATURES)}, batches of "
@@ -319,7 +319,7 @@ def inner_long(uri: str, folder: str) -> dict[str, Any]:
 def flat(report: Report, folder: Path) -> None:
     """20,000 steps in one epoch, with a checkpoint every 200."""
     uri = build(folder / "long", sensors=200, days=28)
-    found = _apart("inner_long", uri, str(folder))
+    found = apart(__file__, "inner_long", uri, str(folder))
     ms, mib = found["ms"], found["mib"]
     early, late = min(ms[:5]), min(ms[-5:])
     growth = statistics.median(mib[-5:]) - statistics.median(mib[:5])
@@ -346,11 +346,6 @@ def interrupted(report: Report, folder: Path) -> None:
         name = case.get("name", "").removeprefix("test_").replace("_", " ")
         report.row(name, f"{float(case.get('time', 0)):.0f}", "passed" if good else "failed", holds=good)
     report.say("After a killed driver or worker all weights have the digits of an uninterrupted training.")
-
-
-def _apart(name: str, *arguments: Any) -> Any:
-    command = inner(__file__, name, *arguments)
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 PARTS = {

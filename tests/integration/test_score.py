@@ -1,5 +1,7 @@
 """Predictions: the champion's, for exactly the days asked, readable by any Delta reader."""
 
+import gc
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -62,6 +64,19 @@ def test_last_scores_what_is_ahead_of_the_days_last_row(town: Town) -> None:
         assert row["lo"] <= row["value"] <= row["hi"]
         assert (row["target"], row["model_version"]) == ("speed", 1)
         assert row["run_id"] and row["feature_version"] is not None and row["scored_at"] is not None
+
+
+def test_a_python_worker_keeps_what_it_freed_and_leaves_what_it_loaded_to_itself(
+    town: Town, spark: SparkSession
+) -> None:
+    _score(town, DAYS[5])
+
+    def told(_: int) -> tuple[str | None, int]:
+        return os.environ.get("MALLOC_TRIM_THRESHOLD_"), gc.get_freeze_count()
+
+    found = spark.sparkContext.parallelize(range(2), 2).map(told).collect()
+    assert {threshold for threshold, _ in found} == {str(128 * 2**20)}
+    assert max(frozen for _, frozen in found) > 10_000
 
 
 def test_each_scores_every_row_of_the_day_and_no_other(town: Town) -> None:

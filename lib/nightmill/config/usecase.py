@@ -293,7 +293,8 @@ class UseCase(Options):
             if beyond := [name for name in member.train if name not in TRAINED]:
                 raise ValueError(f"a member has no train.{beyond[0]} of its own; it may have {', '.join(TRAINED)}")
             if self.train.having(member.train).ema and family == "trees":
-                raise ValueError("model family trees grows anew: leave train.ema out")
+                place = "train.ema of its member" if "ema" in member.train else "train.ema"
+                raise ValueError(f"model family trees grows anew: leave {place} out")
         if isinstance(self.model, Ensemble) and self.train.start:
             raise ValueError("an ensemble is trained anew: leave train.start out")
 

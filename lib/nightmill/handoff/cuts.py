@@ -20,3 +20,8 @@ def cut_with_owner(start: Ints, stop: Ints, edges: Ints) -> tuple[Ints, Ints, In
     owner = np.repeat(np.arange(len(start)), count)
     cell = first[owner] + np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
     return owner, np.maximum(start[owner], edges[cell]), np.minimum(stop[owner], edges[cell + 1]), cell
+
+
+def rows_of(first: Ints, length: Ints) -> Ints:
+    """All rows of stretches, one after the other."""
+    return np.repeat(first - (np.cumsum(length) - length), length) + np.arange(int(length.sum()))

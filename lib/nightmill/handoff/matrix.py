@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nightmill.errors import DataRefused
 from nightmill.handoff.columns import MUST_BE_FINITE, Field, Values
-from nightmill.handoff.cuts import cut_with_owner
+from nightmill.handoff.cuts import cut_with_owner, rows_of
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
@@ -121,7 +121,7 @@ def _scatter(columns: list[Values], into: Values, copies: Copies) -> None:
             continue
         if stop - begin < SHORT * (b - a):
             length = high[a:b] - low[a:b]
-            into[_rows(target[a:b], length)] = rows[_rows(low[a:b] - begin, length)]
+            into[rows_of(target[a:b], length)] = rows[rows_of(low[a:b] - begin, length)]
             continue
         for source, end, place in zip((low[a:b] - begin).tolist(), (high[a:b] - begin).tolist(), target[a:b].tolist()):
             into[place : place + end - source] = rows[source:end]
@@ -136,15 +136,10 @@ def transpose(columns: list[Values], into: Values) -> None:
             rows[: len(part), number] = part
 
 
-def _rows(first: Ints, length: Ints) -> Ints:
-    """All rows of stretches, one after the other."""
-    return np.repeat(first - (np.cumsum(length) - length), length) + np.arange(int(length.sum()))
-
-
 def _infinite(columns: list[Values], copies: Copies) -> NDArray[np.int64]:
     """In how many rows each column is infinite."""
     used = np.zeros(len(columns[0]), bool)
-    used[_rows(copies.source, copies.length)] = True
+    used[rows_of(copies.source, copies.length)] = True
     rows = (np.isinf(column[used]).reshape(int(used.sum()), -1) for column in columns)
     return np.array([each.any(axis=1).sum() for each in rows], np.int64)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nightmill.errors import DataRefused
 from nightmill.handoff.columns import Values, numbers
-from nightmill.handoff.cuts import cut_with_owner
+from nightmill.handoff.cuts import cut_with_owner, rows_of
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, Ints
@@ -64,8 +64,7 @@ def origin_rows(
     if samples.window.lookback != 1:
         raise ValueError(f"windows of {samples.window.lookback} rows are more than their origin")
     infinite = _Infinite(np.zeros(len(columns), np.int64))
-    order = np.argsort(samples.first, kind="stable")
-    stretches = _Stretches.of(index, samples.first[order], samples.last[order] + 1)
+    stretches = _Stretches.of(index, samples.first, samples.last + 1)
     # column after column, as they come: small enough to stay in the processor's cache, and matrix products take it so
     into = np.empty((len(columns), batch), np.float32)
     x = torch.from_numpy(into).T.unsqueeze(1)
@@ -99,14 +98,12 @@ class _Stretches:
 
     @classmethod
     def of(cls, index: Index, low: Ints, high: Ints) -> _Stretches:
-        """Those of the logical rows [low, high), ascending and apart."""
+        """Those of the logical rows [low, high), which are apart."""
         segments, runs = index.segments, index.runs
         _, begin, stop, segment = cut_with_owner(low, high, np.append(segments.first, index.rows))
         file, group = segments.file[segment], segments.group[segment]
-        row, run = (
-            segments.row[segment] + begin - segments.first[segment],
-            np.searchsorted(runs.first, begin, "right") - 1,
-        )
+        row = segments.row[segment] + begin - segments.first[segment]
+        run = np.searchsorted(runs.first, begin, "right") - 1
         ts = runs.ts[run] + (begin - runs.first[run]) * index.every_us
         whole = cls(file, group, row, stop - begin, runs.entity[run], ts, index.every_us)
         return whole.take(np.lexsort((row, group, file)))
@@ -124,12 +121,12 @@ class _Stretches:
     def rows(self, begin: int, stop: int) -> tuple[Ints, Ints, Ints]:
         """(row, counted from `begin`, entity position, ts) of those in rows [begin, stop) of their one row group."""
         inside = slice(np.searchsorted(self.row + self.length, begin, "right"), np.searchsorted(self.row, stop, "left"))
-        row = self.row[inside]
-        low, high = np.maximum(row, begin), np.minimum(row + self.length[inside], stop)
-        count = high - low
-        step = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        ts = np.repeat(self.ts[inside] + (low - row) * self.every, count) + step * self.every
-        return np.repeat(low - begin, count) + step, np.repeat(self.entity[inside], count), ts
+        first = self.row[inside]
+        low = np.maximum(first, begin)
+        count = np.minimum(first + self.length[inside], stop) - low
+        row = rows_of(low, count)
+        ts = np.repeat(self.ts[inside] - first * self.every, count) + row * self.every
+        return row - begin, np.repeat(self.entity[inside], count), ts
 
 
 def _pieces(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from nightmill.models import FAMILIES, build
 from nightmill.models.interval import Interval
 from nightmill.models.naive import Fallback
 from nightmill.models.network import Network
-from nightmill.models.shape import Shape
+from nightmill.models.shape import Shape, Windows
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FORMAT = 3
@@ -48,15 +48,6 @@ class Predicted(NamedTuple):
         """Of the first origins only."""
         sure = None if self.sure is None else self.sure[:count]
         return Predicted(self.value[:count], self.lo[:count], self.hi[:count], sure)
-
-
-class Windows(Protocol):
-    """The part of a hand-off batch that a model looks at."""
-
-    @property
-    def x(self) -> Tensor: ...
-    @property
-    def entity(self) -> Tensor: ...
 
 
 @dataclass

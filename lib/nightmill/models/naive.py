@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nightmill.config.usecase import UseCase
 from nightmill.models.interval import Interval
-from nightmill.models.shape import MINUTES_PER_DAY, rows_ahead
+from nightmill.models.shape import MINUTES_PER_DAY, Windows, rows_ahead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,13 +50,9 @@ class Setting:
         return cls(entities, use_case.target.horizon or 0, every, zone, cap)
 
 
-class Origins(Protocol):
+class Origins(Windows, Protocol):
     """The part of a hand-off batch that a rule looks at."""
 
-    @property
-    def x(self) -> Tensor: ...
-    @property
-    def entity(self) -> Tensor: ...
     @property
     def ts(self) -> Tensor: ...
     @property

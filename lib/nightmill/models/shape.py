@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ CLOCK = "minute_of_week"
 
 FOLDS = 8
 """Groups of local days, day number modulo this, of which profiles are left out in training."""
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.float32]
 
@@ -82,6 +85,15 @@ class Shape:
         """The inverse of `to_json`."""
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
         return cls(**plain)
+
+
+class Windows(Protocol):
+    """The part of a hand-off batch that a model looks at."""
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def entity(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)

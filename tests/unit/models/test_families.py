@@ -224,7 +224,7 @@ NAIVE = {"family": "seasonal_naive", "window": 4, "season": 1}
         (
             {"model": {"family": "ensemble",
                        "members": [{"model": NAIVE}, {"model": {"family": "trees"}, "train": {"ema": 0.9}}]}},
-            "leave train.ema out",
+            "leave train.ema of its member out",
         ),
         ({"score": {"interval": "100 %"}}, "less than 1"),
         ({"score": {"interval": 0}}, "greater than 0"),
