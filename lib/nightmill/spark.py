@@ -18,6 +18,9 @@ from nightmill.java import require_java
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(64 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20)}
+"""Environment of Python workers: glibc else gives blocks of a batch's size back, and every page is cleared anew."""
+
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -37,9 +40,7 @@ _DEFAULTS = {
     "spark.sql.legacy.javaCharsets": "true",
     # pandas writes times in nanoseconds, for which Spark has no type
     "spark.sql.legacy.parquet.nanosAsLong": "true",
-    # a Python worker keeps what it freed: glibc gives blocks of a batch's size back and has every page cleared anew
-    "spark.executorEnv.MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
-    "spark.executorEnv.MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+    **{f"spark.executorEnv.{name}": value for name, value in KEEP_FREED.items()},
     # longer methods are never compiled by the JVM: a contract of many columns is evaluated in parts instead
     "spark.sql.codegen.hugeMethodLimit": "8000",
     # what one filter says of dozens of renamed columns has more variants than a planner can list
