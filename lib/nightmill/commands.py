@@ -398,9 +398,7 @@ def backtest(work: Work, targets: list[str], progress: Callable[[Any], None]) ->
 
 def series_time(work: Work, use_case: UseCase) -> Time:
     """Time of the series that a use case predicts."""
-    time = work.configuration.inputs(use_case)[next(iter(use_case.inputs))].contract.time
-    assert time is not None  # checked with the inputs
-    return time
+    return work.configuration.inputs(use_case)[next(iter(use_case.inputs))].clock
 
 
 def _backtest(work: Work, use_case: UseCase, progress: Callable[[Any], None]) -> Any:
@@ -410,19 +408,19 @@ def _backtest(work: Work, use_case: UseCase, progress: Callable[[Any], None]) ->
     seeds = range(use_case.train.seed, use_case.train.seed + (work.seeds or use_case.evaluate.seeds))
     with work.step("backtest", use_case.name) as current:
         current.begin()
-        wanted = [_wanted(work, use_case, seed) for seed in seeds]
+        folds = range(use_case.evaluate.split.count)
+        wanted = [_wanted(work, use_case, seed, fold) for seed in seeds for fold in folds]
         trained = backtest_models(current, wanted, work.configuration.environment, progress)
         return summarise(
             current, use_case, series_time(work, use_case), trained, work.configuration.environment.handoff
         )
 
 
-def _wanted(work: Work, use_case: UseCase, seed: int | None) -> Any:
-    from nightmill.features.names import feature_names
+def _wanted(work: Work, use_case: UseCase, seed: int | None, fold: int = 0) -> Any:
     from nightmill.train.run import Wanted
 
     series = work.configuration.inputs(use_case)[next(iter(use_case.inputs))]
-    return Wanted(use_case, series, tuple(feature_names(use_case)), seed)
+    return Wanted(use_case, series, tuple(use_case.feature_names), seed, fold)
 
 
 def _has(work: Work, data_set: DataSet, day: date) -> bool:

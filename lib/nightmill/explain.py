@@ -198,6 +198,5 @@ def _files(
 
 
 def _step(data_set: DataSet) -> timedelta:
-    time = data_set.contract.time
-    assert time is not None  # checked with the configuration
-    return time.every if isinstance(time.every, timedelta) else timedelta(days=31 * time.every.count)
+    every = data_set.clock.every
+    return every if isinstance(every, timedelta) else timedelta(days=31 * every.count)

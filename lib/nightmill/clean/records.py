@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
@@ -14,6 +13,7 @@ from nightmill.config.contract import conversion
 from nightmill.config.source import is_raw, landed_name
 from nightmill.errors import ConfigError
 from nightmill.lake.contract import TIMELESS, after_drop, present, raw_value, shown_time, utc_time
+from nightmill.lake.relations import expression
 from nightmill.lake.writes import quoted
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class Judge:
         if isinstance(rule, Related):
             values = {name: self.values[name] for name in rule.relation.columns}
             shown = F.to_json(F.struct(*[value.alias(name) for name, value in values.items()]))
-            return ~rule.relation.build(values, F.lit, _FUNCTIONS), _told(f"{rule.that} does not hold", shown)
+            return ~expression(rule.relation, values), _told(f"{rule.that} does not hold", shown)
         name = rule.named[0]
         value, text = self.values[name], self._raw(name)
         if isinstance(rule, Range):
@@ -373,12 +373,3 @@ def _value(name: str) -> str:
 def _told(reason: str, text: Expression) -> Expression:
     shown = F.coalesce(F.substring(text.cast("string"), 1, 100), F.lit(""))
     return F.concat(F.lit(f"{reason}: '"), shown, F.lit("'"))
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "abs": F.abs,
-    "round": lambda a, b: F.round(a, b),
-    "least": F.least,
-    "greatest": F.greatest,
-}
-_FUNCTIONS |= {"divide": F.try_divide}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from nightmill.config.cleaning import Clean
-from nightmill.config.contract import Contract
+from nightmill.config.contract import Contract, Time
 from nightmill.config.monitor import Watched
 from nightmill.config.source import Source
 from nightmill.config.values import Options
@@ -37,6 +39,11 @@ class DataSet(Options):
     """What is an alarm."""
     place: Place | None = None
     """Where each entity is."""
+
+    @property
+    def clock(self) -> Time:
+        """The contract's time; of a data set without one, rows that all lie on one day, none after the other."""
+        return self.contract.time or Time(column="ts", every=timedelta(days=1))
 
     @property
     def cell(self) -> str | None:

@@ -172,8 +172,8 @@ def _override(document: Document, model: type[Options], overrides: tuple[tuple[s
 def _check_columns(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
     first = next(iter(use_case.inputs))
     series = inputs[first]
-    if series.contract.time is None:
-        what = f"{use_case.name}: its first input {series.name} has no time, so it is no series"
+    if series.contract.time is None and use_case.task == "forecast":
+        what = f"{use_case.name}: its first input {series.name} has no time, so nothing lies ahead in it"
         raise ConfigError(what, where=document.place(["inputs", first]), fix="put an input with contract.time first")
     columns = sorted({*series.contract.columns, *series.contract.key})
     for name, location in _named_columns(use_case):
@@ -213,10 +213,8 @@ def _named_columns(use_case: UseCase) -> Iterator[tuple[str, tuple[Hashable, ...
         yield use_case.target.column, ("target", "column")
     for number, feature in enumerate(use_case.features):
         at = ("features", number, feature.kind, "of")
-        if feature.kind == "columns":
-            yield from ((name, (*at, place)) for place, name in enumerate(feature.of))
-        elif feature.kind in ("neighbours", "network_mean"):
-            yield str(feature.of), at
+        for place, name in enumerate(feature.reads):
+            yield name, (*at, place) if isinstance(feature.of, list) else at
     for name, item in use_case.inputs.items():
         if item.by:
             yield item.by, ("inputs", name, "by")

@@ -29,7 +29,7 @@ FUNCTIONS = {"abs": 1, "round": 2, "least": 2, "greatest": 2, "divide": 2}
 
 @dataclass(frozen=True)
 class Relation:
-    """A condition on the columns of one record."""
+    """A condition on the columns of one record, or a value that follows from them."""
 
     text: str
     """As a person wrote it."""
@@ -82,6 +82,19 @@ def read_relation(text: str) -> Relation:
     columns = tuple(dict.fromkeys(_names(tree)))
     if not columns:
         raise ValueError(f"'{text}' names no column")
+    return Relation(text, columns, tree)
+
+
+def read_formula(text: str) -> Relation:
+    """Reads arithmetic over columns, as in `torque * speed`; raises ValueError saying what is wrong."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(f"'{text}' is not a formula, as in torque * speed") from None
+    _check(tree, text, condition=False)
+    columns = tuple(dict.fromkeys(_names(tree)))
+    if not columns or any(isinstance(node, ast.Constant) and isinstance(node.value, str) for node in ast.walk(tree)):
+        raise ValueError(f"'{text}' is not a formula over columns, as in torque * speed")
     return Relation(text, columns, tree)
 
 

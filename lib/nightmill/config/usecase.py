@@ -47,13 +47,14 @@ class Target(Options):
     """What is predicted."""
 
     column: str | None = None
-    """forecast: the series' column, at 1 … horizon steps after the origin."""
+    """The series' column; forecast: at 1 … horizon steps after the origin, else in the origin's own row."""
     horizon: PositiveInt | None = None
     """forecast: steps ahead."""
     remaining_life: RemainingLife | None = None
     """regress: steps until failure."""
     classes: list[str] = []
-    """Names of the classes of which the column holds the position, 0 and on; for loss cross_entropy."""
+    """Names of the classes: the texts that the column holds, or whose position, 0 and on, it holds; for loss
+    cross_entropy."""
 
     @property
     def name(self) -> str:
@@ -140,8 +141,8 @@ class Train(Options):
         return Train.model_validate(self.model_dump(mode="json") | dict(options))
 
 
-Metric = Literal["mae", "rmse", "mape", "nasa_score"]
-Baseline = Literal["last_value", "time_of_day_mean", "mean_life"]
+Metric = Literal["mae", "rmse", "mape", "nasa_score", "pr_auc", "f1", "recall", "accuracy"]
+Baseline = Literal["last_value", "time_of_day_mean", "mean_life", "mean"]
 
 
 class Score(Options):
@@ -180,19 +181,38 @@ class ByEntity(Options):
     """Glob over entity names that are the test, as in test/*; without it a share as large as validation's."""
 
 
+class ByFolds(Options):
+    """Cross-validation by entity: each is in the test of one fold; the folds' targets are alike.
+
+    A backtest trains a model per fold and tells the mean of their figures; a night judges by the first fold.
+    """
+
+    count: int = Field(default=5, ge=2)
+    """Folds."""
+    validation: Fraction = Field(default=0.2, gt=0, lt=1)
+    """Share of the other folds' entities."""
+
+
 class Split(Options):
-    """Which samples train, validate and test. One of the two."""
+    """Which samples train, validate and test. One of the three."""
 
     time: ByTime | None = None
     """Windows lie inside one part."""
     entity: ByEntity | None = None
     """An entity is in one part only."""
+    folds: ByFolds | None = None
+    """As entity, and each is tested once."""
 
     @model_validator(mode="after")
     def _one(self) -> Split:
-        if (self.time is None) == (self.entity is None):
-            raise ValueError("split needs either time or entity")
+        if sum(way is not None for way in (self.time, self.entity, self.folds)) != 1:
+            raise ValueError("split needs one of time, entity and folds")
         return self
+
+    @property
+    def count(self) -> int:
+        """Models that it takes to test with all that it tests."""
+        return self.folds.count if self.folds else 1
 
 
 class Evaluate(Options):
@@ -206,6 +226,8 @@ class Evaluate(Options):
     """Naive predictions to beat; the first must be beaten for promotion."""
     at: list[PositiveInt] | None = None
     """Horizons that are reported one by one; the mean over all is always reported."""
+    budget: Fraction = Field(default=0.05, gt=0)
+    """Share of the origins that may raise an alarm; for metric recall."""
     seeds: PositiveInt = 3
     """Models that a backtest trains, each from another seed."""
 
@@ -217,8 +239,8 @@ class UseCase(Options):
     """Set from the file's place: conf/city/traffic.yaml is city/traffic."""
     title: str
     """One line for people."""
-    task: Literal["forecast", "regress"]
-    """forecast: values ahead in time; regress: a value of now."""
+    task: Literal["forecast", "regress", "classify"]
+    """forecast: values ahead in time; regress: a value of now; classify: which class it is now."""
     inputs: dict[str, Input] = Field(min_length=1)
     """Name -> data set; the first is the series whose entities are predicted."""
     target: Target
@@ -263,12 +285,12 @@ class UseCase(Options):
             raise ValueError("the first input must be a series: its entities are what is predicted")
         if self.task == "forecast" and not (self.target.column and self.target.horizon):
             raise ValueError("a forecast needs target.column and target.horizon")
-        if self.task == "regress" and self.target.remaining_life is None:
-            raise ValueError("task regress needs target.remaining_life")
+        self._targets()
         if "mean_life" in (self.fallback, *self.evaluate.baselines) and self.target.remaining_life is None:
             raise ValueError("baseline and fallback mean_life need target.remaining_life")
-        if "last_value" in (self.fallback, *self.evaluate.baselines) and self.target.remaining_life is not None:
-            raise ValueError("baseline and fallback last_value need a forecast; for a remaining life choose mean_life")
+        if "last_value" in (self.fallback, *self.evaluate.baselines) and self.task != "forecast":
+            instead = "mean_life" if self.target.remaining_life else "mean"
+            raise ValueError(f"baseline and fallback last_value need a forecast: choose {instead}")
         wanted = {f.over: "graph" for f in self.features if f.kind == "neighbours"}
         if life := self.target.remaining_life:
             wanted |= {life.until: "events"} if life.until else {str(life.rest): "static"}
@@ -279,6 +301,24 @@ class UseCase(Options):
         self._families_fit()
         self._searchable()
         return self
+
+    def _targets(self) -> None:
+        target, classes = self.target, ("bce", "focal", "cross_entropy")
+        if self.task != "forecast" and target.horizon:
+            raise ValueError(f"task {self.task} is of now: leave target.horizon out, or choose task forecast")
+        if self.task == "regress" and (target.remaining_life is None) == (target.column is None):
+            raise ValueError("task regress needs one of target.column and target.remaining_life")
+        if self.task == "classify" and (target.column is None or self.train.loss not in classes):
+            raise ValueError("task classify needs target.column, and train.loss bce, focal or cross_entropy")
+        judged = {"pr_auc": classes[:2], "f1": classes[:2], "recall": classes[:2], "accuracy": classes[2:]}
+        for metric in self.evaluate.metrics:
+            if self.train.loss not in (losses := judged.get(metric, (self.train.loss,))):
+                raise ValueError(f"metric {metric} needs train.loss {' or '.join(losses)}")
+        if self.task == "forecast":
+            return
+        for feature in self.features:
+            if target.column in (*feature.names, *feature.reads):
+                raise ValueError(f"features hold the target '{target.column}' of the very row that is predicted")
 
     def _families_fit(self) -> None:
         members = self.model.members if isinstance(self.model, Ensemble) else [Member(model=self.model)]
@@ -331,6 +371,11 @@ class UseCase(Options):
         """The naive rule that predicts where the model cannot."""
         chosen = self.score.fallback or self.evaluate.baselines[0]
         return None if chosen == "none" else chosen
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Columns that the model sees, in order, each once."""
+        return list(dict.fromkeys(name for feature in self.features for name in feature.names))
 
     @property
     def series(self) -> Input:

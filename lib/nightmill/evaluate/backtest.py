@@ -1,4 +1,4 @@
-"""Summarises a backtest: every seed's model on the test part against the baselines, mean and spread."""
+"""Summarises a backtest: every seed's models on the test part against the baselines, mean and spread."""
 
 from __future__ import annotations
 
@@ -68,15 +68,25 @@ class Backtest:
 
 
 def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], handoff: Handoff) -> Backtest:
-    """Judges every model on the test part of the table that it was trained on; writes ops.metrics."""
+    """Judges every model on the test part of the table that it was trained on; writes ops.metrics.
+
+    The figure of a seed is the mean of its folds.
+    """
+    by_seed: dict[int, list[Any]] = {}
+    for one in trained:
+        by_seed.setdefault(one.bundle.seed, []).append(one)
     figures: dict[tuple[str, str, int | None], list[float]] = {}
     samples = 0
-    for position, one in enumerate(trained):
-        material = material_of(step.lake, use_case, time, one.bundle, handoff)
-        samples = material.parts.test.count
-        judged = use_case if position == 0 else _without_baselines(use_case)
-        for score in compare(judged, material, {"model": one.bundle}):
-            figures.setdefault((score.of, score.metric, score.horizon), []).append(score.value)
+    for position, folds in enumerate(by_seed.values()):
+        judged, of_folds = use_case if position == 0 else _without_baselines(use_case), dict[Any, list[float]]()
+        samples = 0
+        for one in folds:
+            material = material_of(step.lake, use_case, time, one.bundle, handoff)
+            samples += material.parts.test.count
+            for score in compare(judged, material, {"model": one.bundle}):
+                of_folds.setdefault((score.of, score.metric, score.horizon), []).append(score.value)
+        for key, values in of_folds.items():
+            figures.setdefault(key, []).append(float(np.mean(values)))
     rows = [
         Row(of, metric, horizon, float(np.mean(values)), float(np.max(values) - np.min(values)), values)
         for (of, metric, horizon), values in figures.items()
@@ -90,10 +100,10 @@ def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], han
     )
     return Backtest(
         use_case=use_case.name,
-        seeds=[one.bundle.seed for one in trained],
+        seeds=list(by_seed),
         gold_version=int(trained[0].bundle.gold["version"]),
         test_samples=samples,
-        train_seconds=[one.seconds for one in trained],
+        train_seconds=[sum(one.seconds for one in folds) for folds in by_seed.values()],
         rows=rows,
     )
 

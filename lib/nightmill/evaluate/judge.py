@@ -18,7 +18,7 @@ from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Lake
-from nightmill.metrics import METRICS, coverage
+from nightmill.metrics import METRICS, best_threshold, coverage
 from nightmill.models.bundle import Bundle
 
 log = logging.getLogger(__name__)
@@ -84,25 +84,33 @@ def evaluate(step: Step, use_case: UseCase, time: Time, registry: Registry, hand
 def material_of(lake: Lake, use_case: UseCase, time: Time, bundle: Bundle, handoff: Handoff) -> Material:
     """The table that a model was trained on, pinned by the model itself, with the same parts."""
     gold = Pinned.from_json(json.dumps(bundle.gold), lake.storage_options or None)
-    return Material.of(use_case, gold, time.every, time.zone, bundle.seed, handoff)
+    fold = int(bundle.training.get("fold", 0))
+    return Material.of(use_case, gold, time.every, time.zone, bundle.seed, handoff, fold)
 
 
 def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -> list[Score]:
     """All metrics of the models and of the baselines on the test part, over all steps and at those named."""
-    test = material.parts.test
+    test, budget = material.parts.test, use_case.evaluate.budget
     truth = truths(material, test)
     values: dict[str, Floats] = {}
+    thresholds: dict[str, float] = {}
     scores: list[Score] = []
     for name, bundle in bundles.items():
         values[name], lo, hi = predictions(bundle, material, test)
+        if bundle.threshold is not None:
+            thresholds[name] = bundle.threshold
         scores.append(Score(name, "coverage", None, coverage(truth, lo, hi), int(np.isfinite(truth).sum())))
     for name in use_case.evaluate.baselines:
         values[name] = baseline(name, material, test)
+        if any(METRICS[metric].takes == "threshold" for metric in use_case.evaluate.metrics):
+            judged = material.parts.validation  # as models choose theirs
+            thresholds[name] = best_threshold(truths(material, judged), baseline(name, material, judged))
     for name, value in values.items():
         for metric in use_case.evaluate.metrics:
             for horizon in (None, *(use_case.evaluate.at or ())):
                 part = slice(None) if horizon is None else slice(horizon - 1, horizon)
-                figure = METRICS[metric](truth[:, part], value[:, part])
+                threshold = thresholds.get(name, 0.5)
+                figure = METRICS[metric](truth[:, part], value[:, part], threshold=threshold, budget=budget)
                 scores.append(Score(name, metric, horizon, figure, int(np.isfinite(truth[:, part]).sum())))
     return scores
 
@@ -125,10 +133,10 @@ def _decide(use_case: UseCase, verdict: Verdict) -> None:
         return
     for rival in ("champion", naive):
         theirs = _figure(verdict, rival, metric)
-        if theirs is not None and not (mine is not None and mine < theirs):
+        if theirs is not None and not (mine is not None and METRICS[metric].better(mine, theirs)):
             verdict.reason = (
-                f"version {verdict.candidate} is not promoted: {metric} {mine:.4g} is not below "
-                f"the {theirs:.4g} of {rival.replace('_', ' ')}"
+                f"version {verdict.candidate} is not promoted: {metric} {mine:.4g} is not "
+                f"{'above' if METRICS[metric].higher else 'below'} the {theirs:.4g} of {rival.replace('_', ' ')}"
             )
             return
     verdict.promoted = True

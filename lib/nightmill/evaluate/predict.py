@@ -45,13 +45,22 @@ class Material:
     handoff: Handoff
 
     @classmethod
-    def of(cls, use_case: UseCase, gold: Pinned, every: timedelta, zone: str, seed: int, handoff: Handoff) -> Material:
+    def of(
+        cls,
+        use_case: UseCase,
+        gold: Pinned,
+        every: timedelta,
+        zone: str,
+        seed: int,
+        handoff: Handoff,
+        fold: int = 0,
+    ) -> Material:
         """The parts of a pinned table for the use case's window and split."""
         index = build_index(gold, every)
         window = Window(use_case.model.window, use_case.target.horizon or 0, pad=not use_case.target.horizon)
         history = use_case.train.history
         since = index.span[1] - history // timedelta(microseconds=1) if history else None
-        parts = split_samples(index, window, use_case.evaluate.split, seed, since)
+        parts = split_samples(index, window, use_case.evaluate.split, seed, since, gold, fold)
         return cls(use_case, gold, index, parts, zone, handoff)
 
     def batches(self, samples: Samples, features: list[str]) -> Iterator[Batch]:

@@ -26,13 +26,12 @@ class Inputs:
     @property
     def time(self) -> Time:
         """Time of the series."""
-        time = self.data_sets[next(iter(self.use_case.inputs))].contract.time
-        assert time is not None
-        return time
+        return self.data_sets[next(iter(self.use_case.inputs))].clock
 
     def series(self) -> DataFrame:
-        """The series with `entity`, its own columns, `ts`, `day`, `_filled`."""
-        return self.static(next(iter(self.use_case.inputs)))
+        """The series with `entity`, its own columns, `ts`, `day`, `_filled`; without a time midnight UTC of its day."""
+        rows = self.static(next(iter(self.use_case.inputs)))
+        return rows if "ts" in rows.columns else rows.withColumn("ts", F.to_timestamp("day"))
 
     def wanted(self) -> DataFrame:
         """The series on the days that are made: what a mean over other entities reads, two columns of it."""

@@ -14,7 +14,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from nightmill.config.features import Neighbours
-from nightmill.features.names import names_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -37,7 +36,7 @@ def add(feature: Neighbours, rows: DataFrame, inputs: Inputs) -> DataFrame:
         values.where("_v IS NOT NULL")
         .join(F.broadcast(edges), "_neighbour")
         .groupBy("_entity", F.col("ts").alias("_ts"))
-        .agg(*[_mean(way).alias(name) for way, name in zip(feature.along, names_of(feature), strict=True)])
+        .agg(*[_mean(way).alias(name) for way, name in zip(feature.along, feature.names, strict=True)])
     )
     same = (F.col("_entity") == at_node) & (F.col("_ts") == F.col("ts"))
     return rows.join(means, same, "left").drop("_entity", "_ts")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from nightmill.config.features import NetworkMean
-from nightmill.features.names import names_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -17,5 +16,5 @@ if TYPE_CHECKING:
 
 def add(feature: NetworkMean, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Adds the mean at each time."""
-    means = inputs.wanted().groupBy("ts").agg(F.avg(f"`{feature.of}`").alias(names_of(feature)[0]))
+    means = inputs.wanted().groupBy("ts").agg(F.avg(f"`{feature.of}`").alias(feature.names[0]))
     return rows.join(F.broadcast(means), "ts", "left")

@@ -12,9 +12,8 @@ from pyspark.sql import functions as F
 
 from nightmill.config import DataSet, UseCase, digest
 from nightmill.errors import DataRefused
-from nightmill.features import calendar, columns, neighbours, network_mean
+from nightmill.features import calendar, categories, columns, formula, neighbours, network_mean
 from nightmill.features.inputs import Inputs
-from nightmill.features.names import feature_names
 from nightmill.features.target import add_target, extra_names
 from nightmill.lake.run import Step
 from nightmill.lake.tables import Table
@@ -29,10 +28,12 @@ log = logging.getLogger(__name__)
 KINDS: dict[str, ModuleType] = {
     "columns": columns,
     "calendar": calendar,
+    "categories": categories,
+    "formula": formula,
     "neighbours": neighbours,
     "network_mean": network_mean,
 }
-"""Kind -> its file. Each has add(feature, rows, inputs) -> rows with the columns of `names.names_of`."""
+"""Kind -> its file. Each has add(feature, rows, inputs) -> rows with the columns of `feature.names`."""
 
 
 @dataclass
@@ -51,7 +52,7 @@ def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, D
     data_sets = {name: data_sets[name] for name in use_case.engineered}
     tables = {name: step.lake.table("silver", data_set.name) for name, data_set in data_sets.items()}
     versions = {name: step.read(table) for name, table in tables.items()}
-    gold, names = step.lake.table("gold", use_case.name), feature_names(use_case)
+    gold, names = step.lake.table("gold", use_case.name), use_case.feature_names
     stale = _stale(use_case, data_sets, tables, versions, gold)
     wanted = None if stale is None else stale | (days & tables[next(iter(tables))].days())
     if wanted is not None and not wanted:
@@ -152,8 +153,7 @@ def _since_last_end(
     series_name = next(iter(tables))
     days = tables[series_name].days(versions[series_name])
     before = [max((d for d in ends if d < first_changed), default=min(days)) for ends in lives.values()]
-    every = data_sets[series_name].contract.time
-    reach = every.every * life.cap if every and life.cap else timedelta(0)
+    reach = data_sets[series_name].clock.every * life.cap if life.cap else timedelta(0)
     start = min([*before, first_changed - reach - timedelta(days=1)])
     return {d for d in days if d >= start}
 

@@ -28,7 +28,7 @@ def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Adds `target`, null where it is not known: filled values are inputs, never truth."""
     life = use_case.target.remaining_life
     if life is None:
-        value = F.col(f"`{use_case.target.column}`")
+        value = _position(use_case, rows)
         return rows.withColumn("target", F.when(~F.col("_filled"), value))
     rows = _until(rows, inputs, life.until, life.cap) if life.until else _rest(rows, inputs, str(life.rest))
     rows = rows.withColumn(AGE, _steps(inputs, F.col("ts"), F.col("_born")) + 1).drop("_born")
@@ -37,6 +37,15 @@ def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
         "target",
         F.when(F.col("target") > life.cap, life.cap).otherwise(F.col("target")) if life.cap else F.col("target"),
     )
+
+
+def _position(use_case: UseCase, rows: DataFrame) -> Column:
+    """The target column, of classes by name their position; null where it is none of them."""
+    column, classes = F.col(f"`{use_case.target.column}`"), use_case.target.classes
+    if not classes or rows.schema[str(use_case.target.column)].dataType.typeName() != "string":
+        return column
+    place = F.array_position(F.array(*map(F.lit, classes)), column)
+    return F.when(place > 0, place - 1)
 
 
 def _steps(inputs: Inputs, later: Column, earlier: Column) -> Column:

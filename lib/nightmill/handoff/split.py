@@ -1,4 +1,4 @@
-"""Which samples train, validate and test: by time, or by entity."""
+"""Which samples train, validate and test: by time, by entity, or by folds of entities."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nightmill.config.usecase import ByEntity, ByTime, Split
+from nightmill.config.usecase import ByEntity, ByFolds, ByTime, Split
 from nightmill.errors import DataRefused
+from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index, show_time
 from nightmill.handoff.samples import Samples, Window, select_samples
+from nightmill.handoff.seen import window_rows
 
 CUTS = 10
 """Points of its life from which a validation entity is predicted: one each of few entities says little of a model."""
@@ -26,17 +28,31 @@ class Parts(NamedTuple):
     test: Samples
 
 
-def split_samples(index: Index, window: Window, split: Split, seed: int, since: int | None = None) -> Parts:
+def split_samples(
+    index: Index,
+    window: Window,
+    split: Split,
+    seed: int,
+    since: int | None = None,
+    gold: Pinned | None = None,
+    fold: int = 0,
+) -> Parts:
     """Splits the windows from `since` (µs UTC) on.
 
     By time: the last share of the steps between the first and the last row is the test, the share before it
     the validation, and a window lies inside one part. By entity: the test's entities are predicted once each, from
     their last possible origin; each validation entity from points spread evenly over its life, the first a random one.
-    Membership and points are hashes of seed and entity name, so they stay when other entities come or go.
+    Membership and points are hashes of seed and entity name, so they stay when other entities come or go. By folds the
+    entities, in order of their mean target in `gold` and then by chance, are dealt out one by one, so that all folds
+    have alike targets; those of `fold` are the test, all of their windows.
 
     Raises DataRefused where a part is empty, or a single entity should be split by entity.
     """
-    if split.time:
+    if split.folds:
+        assert gold is not None
+        parts = _by_fold(gold, index, window, split.folds, seed, since, fold)
+        fix = "take more entities, fewer folds, or a shorter window"
+    elif split.time:
         parts = _by_time(index, window, split.time, since)
         fix = "take more history, a larger share, a shorter window or horizon"
     else:
@@ -86,6 +102,36 @@ def _by_entity(index: Index, window: Window, shares: ByEntity, seed: int, since:
         _cut(index, select_samples(index, window, since=since, entities=validation), seed),
         select_samples(index, window, since=since, entities=test, last_only=True),
     )
+
+
+def _by_fold(
+    gold: Pinned, index: Index, window: Window, folds: ByFolds, seed: int, since: int | None, fold: int
+) -> Parts:
+    if len(index.entities) < folds.count:
+        what = f"there are {len(index.entities)} entities for {folds.count} folds"
+        raise DataRefused(what, where=index.source, fix="lower evaluate.split.folds.count, or add entities")
+    mean = _mean_targets(gold, index, since)
+    dealt = sorted(range(len(mean)), key=lambda e: (mean[e], _draw(seed, "fold", index.entities[e])))
+    others = [entity for place, entity in enumerate(dealt) if place % folds.count != fold]
+    every = 1 / folds.validation  # of these, as they lie in the same order
+    validation = {others[int((turn + 0.5) * every)] for turn in range(int(len(others) * folds.validation))}
+    names = {
+        "train": [index.entities[entity] for entity in others if entity not in validation],
+        "validation": [index.entities[entity] for entity in validation],
+        "test": [index.entities[entity] for entity in dealt[fold :: folds.count]],
+    }
+    return Parts(**{part: select_samples(index, window, since=since, entities=some) for part, some in names.items()})
+
+
+def _mean_targets(gold: Pinned, index: Index, since: int | None) -> list[float]:
+    """Of each entity's known targets; infinite where none is known."""
+    total, count = np.zeros(len(index.entities)), np.zeros(len(index.entities))
+    for values, entity, _ in window_rows(gold, index, select_samples(index, Window(1, 0), since=since), ["target"]):
+        known = ~np.isnan(values[:, 0])
+        total += np.bincount(entity[known], values[known, 0], len(total))
+        count += np.bincount(entity[known], minlength=len(count))
+    mean: list[float] = np.divide(total, count, out=np.full_like(total, np.inf), where=count > 0).tolist()
+    return mean
 
 
 def _share(names: list[str], share: float, seed: int, what: str, leave: int = 1) -> set[str]:

@@ -1,17 +1,67 @@
 """Pure functions `metric(truth, value) -> float` with the field's own definitions."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from nightmill.metrics.accuracy import accuracy
 from nightmill.metrics.beyond import beyond
 from nightmill.metrics.coverage import coverage
+from nightmill.metrics.f1 import best_threshold, f1
 from nightmill.metrics.mae import mae
 from nightmill.metrics.mape import mape
 from nightmill.metrics.nasa_score import nasa_score
+from nightmill.metrics.pr_auc import pr_auc
 from nightmill.metrics.psi import psi, psi_by_chance
+from nightmill.metrics.recall import recall
 from nightmill.metrics.rmse import rmse
 
-METRICS: dict[str, Callable[[Any, Any], float]] = {"mae": mae, "rmse": rmse, "mape": mape, "nasa_score": nasa_score}
-"""Name in `evaluate.metrics` -> function. All are errors: lower is better."""
 
-__all__ = ["METRICS", "beyond", "coverage", "mae", "mape", "nasa_score", "psi", "psi_by_chance", "rmse"]
+class Metric(NamedTuple):
+    """How one figure is measured."""
+
+    of: Callable[..., float]
+    """From truth, value and what it takes beside them."""
+    higher: bool = False
+    """Whether higher is better; else it is an error."""
+    takes: str | None = None
+    """threshold: the least value that is an alarm; budget: the share of values that may be."""
+
+    def __call__(self, truth: Any, value: Any, *, threshold: float = 0.5, budget: float = 0.05) -> float:
+        """The figure over all known truths, given what it takes."""
+        beside = {"threshold": threshold, "budget": budget}
+        return self.of(truth, value, *([beside[self.takes]] if self.takes else []))
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether one figure is better than another; NaN never is."""
+        return one > other if self.higher else one < other
+
+
+METRICS: dict[str, Metric] = {
+    "mae": Metric(mae),
+    "rmse": Metric(rmse),
+    "mape": Metric(mape),
+    "nasa_score": Metric(nasa_score),
+    "accuracy": Metric(accuracy, higher=True),
+    "pr_auc": Metric(pr_auc, higher=True),
+    "f1": Metric(f1, higher=True, takes="threshold"),
+    "recall": Metric(recall, higher=True, takes="budget"),
+}
+"""By name in `evaluate.metrics`."""
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "accuracy",
+    "best_threshold",
+    "beyond",
+    "coverage",
+    "f1",
+    "mae",
+    "mape",
+    "nasa_score",
+    "pr_auc",
+    "psi",
+    "psi_by_chance",
+    "recall",
+    "rmse",
+]

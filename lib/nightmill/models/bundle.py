@@ -76,6 +76,8 @@ class Bundle:
     """The nine values that part its predictions on the validation part into tenths; later ones are held to them."""
     fallback: Fallback | None = None
     """What is predicted where the model cannot; models of older versions have none."""
+    threshold: float | None = None
+    """Of probabilities the least that is an alarm, of the greatest F1 on the validation part; None for all else."""
 
     @property
     def shape(self) -> Shape:
@@ -136,6 +138,7 @@ class Bundle:
             "training": self.training,
             "metrics": {name: _number(value) for name, value in self.metrics.items()},
             "deciles": [float(value) for value in self.deciles],
+            "threshold": None if self.threshold is None else _number(self.threshold),
             "fallback": None if self.fallback is None else self.fallback.to_json(),
         }
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
@@ -195,6 +198,7 @@ def _without_weights(data: Any, rule: dict[str, Any] | None, where: str) -> Bund
             interval=Interval.from_json(data["interval"]),
             **{name: data[name] for name in ("use_case", "target", "config", "gold", "seed", "training", "metrics")},
             deciles=list(data.get("deciles", [])),
+            threshold=data.get("threshold"),
             fallback=Fallback.from_json(data["fallback"], rule) if data.get("fallback") else None,
         )
     except (KeyError, TypeError, ValidationError) as error:

@@ -131,6 +131,15 @@ class LastValue(Naive):
         return np.repeat(own[:, None], len(self.ahead), axis=1)
 
 
+class Mean(Naive):
+    """The entity's mean in the training rows; that of all for one that training did not know."""
+
+    looks_back = False
+
+    def rule(self, code: Ints, ts: Ints, own: Floats) -> Floats:
+        return np.full((len(code), len(self.ahead)), np.nan, np.float32)
+
+
 class TimeOfDayMean(Naive):
     """The entity's mean at the local time of day, weekdays and weekends apart (historical average).
 
@@ -202,7 +211,12 @@ class MeanLife(Naive):
         return np.clip(self.state["life"] - own, 0, self.setting.cap)[:, None]
 
 
-RULES: dict[str, type[Naive]] = {"last_value": LastValue, "time_of_day_mean": TimeOfDayMean, "mean_life": MeanLife}
+RULES: dict[str, type[Naive]] = {
+    "last_value": LastValue,
+    "time_of_day_mean": TimeOfDayMean,
+    "mean_life": MeanLife,
+    "mean": Mean,
+}
 """Name in `evaluate.baselines` and `score.fallback` -> rule."""
 
 

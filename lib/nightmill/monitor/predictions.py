@@ -50,8 +50,7 @@ def watch_predictions(
 
     `deciles` are those of the champion's predictions in training; none where it does not say.
     """
-    time = data_sets[next(iter(use_case.inputs))].contract.time
-    assert time is not None  # checked with the configuration
+    time = data_sets[next(iter(use_case.inputs))].clock
     watch, slices = Watch(), slices_of(lake, use_case, data_sets)
     gold, predictions = lake.table("gold", use_case.name), lake.table("predictions", use_case.name)
     version = gold.version() or 0

@@ -51,8 +51,7 @@ def monitor_predictions(
     more: list[Figure],
 ) -> Monitored:
     """Live error, intervals and drift of a use case; `more` are figures of the night itself, as a stage that failed."""
-    time = data_sets[next(iter(use_case.inputs))].contract.time
-    assert time is not None  # checked with the configuration
+    time = data_sets[next(iter(use_case.inputs))].clock
     days = stale_days(step.lake, use_case, time, night, lookback)
     result = Monitored(use_case.name, night, days, list(more))
     predictions = step.lake.table("predictions", use_case.name)

@@ -42,8 +42,7 @@ def use_case_page(
 ) -> UseCasePage:
     """What the tables tell of a use case after a night whose last event was at `until`."""
     series = inputs[next(iter(use_case.inputs))]
-    time, name = series.contract.time, use_case.name
-    assert time is not None  # checked with the configuration
+    time, name = series.clock, use_case.name
     predictions = lake.table("predictions", name)
     counts = day_counts(predictions) if predictions.exists() else {}
     scored = {day: rows for day, (rows, _) in counts.items() if day <= night}
@@ -85,11 +84,8 @@ def use_case_page(
 
 def _unit(use_case: UseCase, series: DataSet) -> str:
     if use_case.target.column is None:
-        time = series.contract.time
-        assert time is not None
-        return {"1 h": "hours", "1 d": "days"}.get(
-            format_duration(time.every), f"steps of {format_duration(time.every)}"
-        )
+        every = format_duration(series.clock.every)
+        return {"1 h": "hours", "1 d": "days"}.get(every, f"steps of {every}")
     unit = series.contract.column(use_case.target.column).unit or ""
     return "" if unit == "1" else unit
 

@@ -29,9 +29,11 @@ class Marks:
     """The greatest."""
 
     @classmethod
-    def of(cls, shape: Shape, limits: Monitor) -> Marks:
-        """Those of a model's predictions under the limits of its use case."""
+    def of(cls, shape: Shape, limits: Monitor, threshold: float | None) -> Marks:
+        """Those of a model's predictions under the limits of its use case, or the threshold that the model knows."""
         below, above = limits.below, limits.above
+        if below is None and above is None:
+            above = threshold
         if shape.classes:
             return cls(shape.classes, None, None)
         return cls(() if below is None and above is None else (ALARM,), below, above)

@@ -100,7 +100,7 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
         table_uri=predictions.uri,
         day=day,
         facts=Facts(bundle.target, champion, gold.version, step.run_id, scored_at, hindsight),
-        marks=Marks.of(bundle.shape, use_case.monitor),
+        marks=Marks.of(bundle.shape, use_case.monitor, bundle.threshold),
     )
     spark = start()
     row_bytes = 4 * len(bundle.shape.features)

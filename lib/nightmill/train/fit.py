@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, Pinned, Samples, window_rows
 from nightmill.models.shape import CLOCK, FOLDS, MINUTES_PER_DAY, WEEKEND, Fitted, Shape, local_day
+from nightmill.train.leaks import warn_of_leaks
 
 TARGET = "target"
-SAMPLE = 200_000
-"""Rows at most whose quantiles stand for those of all."""
+SAMPLE, SAMPLE_VALUES = 200_000, 20_000_000
+"""Rows, and values of them, at most that stand for all: for quantiles, and to look for leaks."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,7 +42,7 @@ def fit(
     clock = features.index(CLOCK) if CLOCK in features and smoothing is not None else None
     entities = vocabulary(index, training)
     profile = _Profile(len(entities), shape.slots) if clock is not None else None
-    counts, some = np.zeros(shape.sorts, np.int64), _Some()
+    counts, some = np.zeros(shape.sorts, np.int64), _Some(min(SAMPLE, SAMPLE_VALUES // len(columns)))
     codes = np.zeros(len(index.entities), np.int64)
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
     for values, entity, ts in window_rows(gold, index, training, columns):
@@ -50,8 +51,7 @@ def fit(
         if shape.sorts:
             codes_of = values[~np.isnan(values[:, -1]), -1].round().astype(np.int64)
             counts += np.bincount(codes_of, minlength=shape.sorts)
-        if bins:
-            some.add(values[:, :-1])
+        some.add(values)
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
     if unknown := [f"'{name}'" for name, known in zip(features, moments.count.tolist()) if not known]:
@@ -66,6 +66,8 @@ def fit(
     day, held_out = (None, None) if profile is None else profile.smoothed(smoothing or 0)
     classes = counts.astype(np.float32) if shape.sorts else None
     edges = some.edges(bins) if bins else None
+    if not shape.horizon:
+        warn_of_leaks(some.rows, shape, index.source)
     return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, edges, classes)
 
 
@@ -111,21 +113,25 @@ class _Moments:
 class _Some:
     """Rows that stand for all: each `stride`-th, where the stride doubles as they become many."""
 
-    def __init__(self) -> None:
-        self.stride, self.seen, self.held = 1, 0, list[Floats]()
+    def __init__(self, most: int) -> None:
+        self.most, self.stride, self.seen, self.held = most, 1, 0, list[NDArray[np.float32]]()
 
     def add(self, values: Floats) -> None:
         first = -self.seen % self.stride
         self.held.append(values[first :: self.stride].astype(np.float32))
         self.seen += len(values)
-        while sum(map(len, self.held)) > SAMPLE:
+        while sum(map(len, self.held)) > self.most:
             self.held, self.stride = [np.concatenate(self.held)[::2]], 2 * self.stride
 
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """[row, feature and then the target]."""
+        return np.concatenate(self.held)
+
     def edges(self, bins: int) -> NDArray[np.float32]:
-        """[column, bins + 1] quantiles of the known values."""
-        rows = np.concatenate(self.held)
+        """[feature, bins + 1] quantiles of the known values."""
         shares = np.linspace(0, 1, bins + 1)
-        known = [column[~np.isnan(column)] for column in rows.T]
+        known = [column[~np.isnan(column)] for column in self.rows[:, :-1].T]
         none = np.zeros(1, np.float32)  # the few values that there are may all be among the rows that are not held
         return np.stack([np.quantile(column if len(column) else none, shares) for column in known]).astype(np.float32)
 

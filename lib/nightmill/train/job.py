@@ -46,6 +46,8 @@ class TrainJob:
     storage_options: dict[str, str] = field(default_factory=dict)
     zone: str = "UTC"
     """Time zone of local days."""
+    fold: int = 0
+    """The fold that is tested, where `evaluate.split` has folds."""
     since: int | None = None
     """Train on rows from this time on, µs UTC; on all without it."""
     start: str | None = None
@@ -63,6 +65,7 @@ class TrainJob:
             "every": self.every.total_seconds(),
             "zone": self.zone,
             "since": self.since,
+            "fold": self.fold,
             "start": self.start,
             "workers": workers,
         }
@@ -83,6 +86,7 @@ class TrainJob:
             storage_options=storage_options,
             zone=asked.get("zone", "UTC"),
             since=asked["since"],
+            fold=asked.get("fold", 0),
             start=asked["start"],
         )
 
@@ -108,7 +112,7 @@ class TrainJob:
             update={"workers": 0, "min_workers": None, "checkpoint_steps": 1, "due": "weekly", "seed": 0}
         )
         options = digest(case.model, case.target, case.evaluate.split, shaping)
-        text = json.dumps([options, self.features, self.every.total_seconds(), self.since, self.start])
+        text = json.dumps([options, self.features, self.every.total_seconds(), self.since, self.start, self.fold])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -195,7 +199,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     case = job.use_case
     gold = pin(job.gold, job.version, job.storage_options or None)
     index = build_index(gold, job.every)
-    parts = split_samples(index, job.window, case.evaluate.split, job.seed, job.since)
+    parts = split_samples(index, job.window, case.evaluate.split, job.seed, job.since, gold, job.fold)
     if parts.train.count < workers:
         what = f"there are {parts.train.count} training windows for {workers} workers"
         raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from nightmill.handoff import Batches, Plan, Samples
-from nightmill.metrics import METRICS, coverage
+from nightmill.metrics import METRICS, best_threshold, coverage
 from nightmill.models import build
 from nightmill.models.bundle import Bundle
 from nightmill.models.ensemble import Ensemble
@@ -49,6 +49,8 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     truth, value, lower, upper = _predictions(setup, job.use_case.score.interval)
     interval = calibrate(truth, lower, upper, job.use_case.score.interval)
     lo, hi = interval.round(lower, upper)
+    threshold = best_threshold(truth, value) if setup.network.shape.head == "probability" else None
+    judged = {"threshold": 0.5 if threshold is None else threshold, "budget": job.use_case.evaluate.budget}
     bundle = Bundle(
         network=setup.network.to("cpu"),
         options=job.use_case.model,
@@ -60,10 +62,11 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         gold=gold_facts(prepared),
         seed=job.seed,
         training=job.asked(ranks.world()),
-        metrics={name: METRICS[name](truth, value) for name in job.use_case.evaluate.metrics}
+        metrics={name: METRICS[name](truth, value, **judged) for name in job.use_case.evaluate.metrics}
         | {"coverage": coverage(truth, lo, hi)},
         deciles=np.quantile(value, np.linspace(0.1, 0.9, 9)).tolist() if value.size else [],
         fallback=prepared.fallback,
+        threshold=threshold,
     )
     count = setup.training.samples
     return Trained(bundle, state.history, loop.resumed_from, state.seconds, count, ranks.world())

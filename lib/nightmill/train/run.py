@@ -13,7 +13,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from nightmill.config import DataSet, Environment, UseCase
-from nightmill.errors import ConfigError, NightmillError
+from nightmill.errors import NightmillError
 from nightmill.handoff import Cache
 from nightmill.lake.registry import Registry
 from nightmill.lake.run import Step, step
@@ -38,6 +38,7 @@ class Wanted:
     series: DataSet
     features: tuple[str, ...]
     seed: int | None = None
+    fold: int = 0
 
 
 @dataclass
@@ -169,11 +170,10 @@ def job(
     """
     gold = lake.table("gold", item.use_case.name)
     version = current.read(gold)
-    time = item.series.contract.time
-    if time is None:
-        raise ConfigError(f"{item.use_case.name}: its series {item.series.name} has no time")
+    time = item.series.clock
     name, seed = item.use_case.name.replace("/", "."), item.use_case.train.seed if item.seed is None else item.seed
-    work = f"{lake.root}/ops/training/{name}/seed-{seed}"
+    fold = f"/fold-{item.fold}" if item.fold else ""
+    work = f"{lake.root}/ops/training/{name}/seed-{seed}{fold}"
     asked = TrainJob(
         use_case=item.use_case,
         gold=gold.uri,
@@ -181,6 +181,7 @@ def job(
         features=item.features,
         every=time.every,
         seed=seed,
+        fold=item.fold,
         checkpoint="",
         result=f"{work}/result-{run_id}",
         storage_options=lake.storage_options,
@@ -248,7 +249,7 @@ def _end(held: tuple[AbstractContextManager[Step], Step] | None, error: BaseExce
 def backtest_models(
     current: Step, wanted: list[Wanted], environment: Environment, progress: Callable[[Progress], None]
 ) -> list[Trained]:
-    """One model per seed in one worker group, registered nowhere; raises the first failure."""
+    """One model per seed and fold in one worker group, registered nowhere; raises the first failure."""
     jobs = [job(current.lake, current, item, current.run_id, environment) for item in wanted]
     found = train_all(jobs, *_workers(jobs, environment, progress))
     for outcome in found:

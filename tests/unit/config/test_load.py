@@ -116,7 +116,7 @@ def test_set_without_key_or_value_is_refused(conf: Path, option: str) -> None:
         (CASE, "  epochs: 3", "  loss: far off", 18, "Input should be 'mae', 'mse', 'huber', 'quantile'"),
         (CASE, "  epochs: 3", "  learning_rate: .inf", 18, "finite number"),
         (DATA, "key: [detector, ts]", "key: [detector, detector, ts]", 5, "key names 'detector' twice"),
-        (CASE, "task: forecast", "task: regress", 1, "task regress needs target.remaining_life"),
+        (CASE, "task: forecast", "task: regress", 1, "task regress is of now: leave target.horizon out"),
         (CASE, "over: roads", "over: streets", 1, "'streets' must be one of the inputs, with as: graph"),
         (DATA, "every: 5 min", "every: 5 min, zone: Europe/Atlantis", 7, "'Europe/Atlantis' is not an IANA time zone"),
         (DATA, "every: 5 min", "every: 5 min, index: step", 7, "index and start go together"),
@@ -199,7 +199,7 @@ def test_a_graph_cannot_come_first(conf: Path) -> None:
 def test_a_first_input_without_time_is_refused_with_its_line(conf: Path) -> None:
     spoil(conf, CASE, "  speed: data/town/traffic", "  speed: data/town/roads")
     error = refusal(conf)
-    assert "has no time, so it is no series" in error.what and error.where == f"{conf}/{CASE}:4"
+    assert "has no time, so nothing lies ahead in it" in error.what and error.where == f"{conf}/{CASE}:4"
 
 
 def test_raw_is_asked_for_only_where_it_is_needed(conf: Path) -> None:

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from nightmill.config.usecase import ByEntity, ByTime, Split
+from nightmill.config.usecase import ByEntity, ByFolds, ByTime, Split
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, Parts, Samples, Window, build_index, pin, split_samples
 from nightmill.handoff.split import CUTS
@@ -17,6 +17,10 @@ from .test_samples import origins
 
 def by_time(**shares: float) -> Split:
     return Split(time=ByTime(**shares))
+
+
+def by_folds(**options: object) -> Split:
+    return Split(folds=ByFolds(**options))
 
 
 def by_entity(**options: object) -> Split:
@@ -177,3 +181,36 @@ def test_a_single_entity_is_not_split_by_entity():
 def test_a_glob_that_matches_nobody_is_refused():
     with pytest.raises(DataRefused, match="the test part has no window"):
         fleet_parts(test="nobody/*")
+
+
+def dealt(tmp_path, targets, **options):
+    """Per fold the targets of the test's, validation's and training's entities; of one row each."""
+    rows = [row for name, target in targets.items() for row in series(name, range(1), base=target)]
+    gold = pin(write_gold(tmp_path, rows))
+    index = build_index(gold, EVERY)
+    split = by_folds(**options)
+    found = []
+    for fold in range(split.count):
+        parts = split_samples(index, Window(1, 0), split, 0, gold=gold, fold=fold)
+        found.append(Parts(*({name: targets[name] for name in names_of(index, part)} for part in parts)))
+    return found
+
+
+def test_by_folds_each_entity_is_tested_once_and_is_in_one_part_of_a_fold(tmp_path):
+    targets = {f"e{number:02d}": float(number % 2) for number in range(20)}
+    folds = dealt(tmp_path, targets, count=4)
+    assert sorted(chain.from_iterable(fold.test for fold in folds)) == sorted(targets)
+    for fold in folds:
+        assert Counter(chain.from_iterable(fold)) == Counter([*targets]), "each once in all three parts together"
+        assert len(fold.validation) == 3
+
+
+def test_by_folds_rare_targets_are_spread_over_all_folds_and_over_validation(tmp_path):
+    targets = {f"e{number:03d}": float(number < 20) for number in range(200)}
+    for fold in dealt(tmp_path, targets, count=5, validation=0.25):
+        assert [sum(part.values()) for part in fold] == [12, 4, 4]
+
+
+def test_by_folds_needs_an_entity_for_each(tmp_path):
+    with pytest.raises(DataRefused, match="3 entities for 5 folds"):
+        dealt(tmp_path, {"a": 0.0, "b": 1.0, "c": 0.0})

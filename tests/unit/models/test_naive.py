@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightmill.models.interval import Interval, Offsets
-from nightmill.models.naive import RULES, Fallback, LastValue, MeanLife, Setting, TimeOfDayMean, newest, offsets
+from nightmill.models.naive import RULES, Fallback, LastValue, Mean, MeanLife, Setting, TimeOfDayMean, newest, offsets
 
 HOUR = 3_600_000_000
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -45,6 +45,14 @@ def test_offsets_of_the_hours_of_a_clock_change_and_of_nothing():
     ts = micros(2026, 3, 29) + np.arange(48) * HOUR // 2
     assert [o / HOUR for o in offsets(ts, "Europe/Berlin")] == [1] * 2 + [2] * 46
     assert len(offsets(np.zeros(0, np.int64), "Europe/Berlin")) == 0
+
+
+def test_the_mean_is_the_entitys_and_that_of_all_where_it_is_unknown():
+    code, ts = np.array([1, 1, 2, 2]), np.zeros(4, np.int64)
+    target = np.array([0.0, 1.0, 1.0, np.nan], np.float32)
+    rule = fitted(Mean, code, ts, target, target, horizon=0)
+    said = rule.predict(np.array([1, 2, 0]), np.zeros(3, np.int64), np.array([9.0, 9.0, 9.0], np.float32))
+    assert said.tolist() == [[0.5], [1.0], [pytest.approx(2 / 3)]]
 
 
 def test_last_value_repeats_and_where_there_is_none_the_entity_has_its_mean():
