@@ -29,7 +29,11 @@ def shown(checks: list[Check]) -> str:
     return text.getvalue()
 
 
-def test_a_complete_machine_has_no_failure_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_a_complete_machine_has_no_failure_and_nothing_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=64 * GIB))
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: SimpleNamespace(available=64 * GIB))
     raw = tmp_path / "raw"
     (raw / "city").mkdir(parents=True)
     checks = examine(Configuration.load(CONF, raw=str(raw), lake=str(tmp_path / "new" / "lake")))
