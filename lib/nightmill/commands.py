@@ -124,7 +124,8 @@ class Work:
 
     def _inputs(self, name: str) -> list[DataSet]:
         """The data sets of a use case, and those that their rules of kind known look into."""
-        found = list(self.configuration.inputs(self.configuration.use_case(name)).values())
+        inputs = self.configuration.use_case(name).inputs.values()
+        found = [self.configuration.data_set(item.from_) for item in inputs]
         for data_set in found:  # grows as masters have masters
             names = {one.name for one in found}
             found += [self.configuration.data_set(f"{DATA}{master}") for master in sorted(_masters(data_set) - names)]

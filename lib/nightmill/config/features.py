@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from nightmill.config.relation import read_formula
-from nightmill.config.values import Options, one_key
+from nightmill.config.values import Duration, Options, one_key, short_duration
 
 
-class Columns(Options):
+class Kind(Options):
+    """What all kinds say of themselves, beside the gold columns `names` and the series' columns `reads`."""
+
+    @property
+    def reach(self) -> timedelta:
+        """How far before a row it looks; a row that changes, changes it so long."""
+        return timedelta(0)
+
+
+class Columns(Kind):
     """Columns of the series, as they are."""
 
     kind: Literal["columns"] = "columns"
     of: list[str] = Field(min_length=1)
-    """Columns of the series."""
+    """Columns of the series, or of a static input that shares key columns with it, as in machines.age."""
 
     @property
     def names(self) -> list[str]:
         """The gold columns."""
-        return list(self.of)
+        return [plain(name) for name in self.of]
 
     @property
     def reads(self) -> list[str]:
@@ -28,7 +38,7 @@ class Columns(Options):
         return list(self.of)
 
 
-class Calendar(Options):
+class Calendar(Kind):
     """The local time of each row."""
 
     kind: Literal["calendar"] = "calendar"
@@ -46,19 +56,19 @@ class Calendar(Options):
         return []
 
 
-class Categories(Options):
+class Categories(Kind):
     """Which of several texts a column holds: a feature of 0 or 1 for each, none where it is missing."""
 
     kind: Literal["categories"] = "categories"
     of: str
-    """Column of the series."""
+    """Column of the series, or of a static input that shares key columns with it, as in machines.model."""
     values: list[str] = Field(min_length=2)
     """The texts; any other is 0 in all."""
 
     @property
     def names(self) -> list[str]:
         """The gold columns."""
-        return [f"{self.of}_{value}" for value in self.values]
+        return [f"{plain(self.of)}_{value}" for value in self.values]
 
     @property
     def reads(self) -> list[str]:
@@ -66,7 +76,7 @@ class Categories(Options):
         return [self.of]
 
 
-class Formula(Options):
+class Formula(Kind):
     """What follows from other columns of the same row, as in `torque * speed`."""
 
     kind: Literal["formula"] = "formula"
@@ -98,7 +108,7 @@ class Formula(Options):
         return self
 
 
-class Neighbours(Options):
+class Neighbours(Kind):
     """Weighted mean of a column over the neighbours in a graph, at the same time."""
 
     kind: Literal["neighbours"] = "neighbours"
@@ -120,7 +130,7 @@ class Neighbours(Options):
         return [self.of]
 
 
-class NetworkMean(Options):
+class NetworkMean(Kind):
     """Mean of a column over all entities, at the same time."""
 
     kind: Literal["network_mean"] = "network_mean"
@@ -138,9 +148,111 @@ class NetworkMean(Options):
         return [self.of]
 
 
+class Events(Kind):
+    """How often something happened before a row, and how long ago the last time.
+
+    An event at the row's own time counts: it is known then. Events belong to a row by the key columns that both inputs
+    have, without `by`.
+    """
+
+    kind: Literal["events"] = "events"
+    of: str
+    """Input of the events (as: events)."""
+    by: str | None = None
+    """Text column of the events: its values are counted apart."""
+    values: list[str] = []
+    """Those values."""
+    within: list[Duration] = []
+    """How far back events are counted, one feature each."""
+    since: Duration | None = None
+    """Adds the hours since the last event; those further back, and none at all, are so long ago."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Events:
+        if bool(self.by) != bool(self.values):
+            raise ValueError("by and values need each other: which column, and which of its texts")
+        if not self.within and self.since is None:
+            raise ValueError("name within, since or both: what to count, as in within: [24 h, 7 d]")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The gold columns."""
+        whats = [f"{self.of}_{value}" for value in self.values] or [self.of]
+        ends = [short_duration(span) for span in self.within]
+        return [f"{what}_{end}" for what in whats for end in [*ends, *(["since"] if self.since else [])]]
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns."""
+        return []
+
+    @property
+    def reach(self) -> timedelta:
+        """How long an event is seen."""
+        return max([*self.within, *([self.since] if self.since else [])])
+
+
+class Rolling(Kind):
+    """What a column's last values of the same entity say: level, spread, trend."""
+
+    kind: Literal["rolling"] = "rolling"
+    of: list[str] = Field(min_length=1)
+    """Columns of the series."""
+    over: list[Duration] = Field(min_length=1)
+    """How far back, the row itself included."""
+    take: list[Literal["mean", "std", "min", "max", "slope"]] = ["mean"]
+    """std: of a sample; slope: of the least-squares line, per hour. Both are missing below two values."""
+
+    @property
+    def names(self) -> list[str]:
+        """The gold columns."""
+        return [f"{name}_{how}_{short_duration(span)}" for name in self.of for span in self.over for how in self.take]
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns."""
+        return list(self.of)
+
+    @property
+    def reach(self) -> timedelta:
+        """How long a value is seen."""
+        return max(self.over)
+
+
+class Lag(Kind):
+    """A column's value of the same entity some time ago; missing where there is no row at that very time."""
+
+    kind: Literal["lag"] = "lag"
+    of: list[str] = Field(min_length=1)
+    """Columns of the series."""
+    by: list[Duration] = Field(min_length=1)
+    """How long ago."""
+
+    @property
+    def names(self) -> list[str]:
+        """The gold columns."""
+        return [f"{name}_{short_duration(span)}_ago" for name in self.of for span in self.by]
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns."""
+        return list(self.of)
+
+    @property
+    def reach(self) -> timedelta:
+        """How long a value is seen."""
+        return max(self.by)
+
+
+def plain(name: str) -> str:
+    """What a column of another input is called in gold: machines.age is machines_age."""
+    return name.replace(".", "_")
+
+
 Feature = Annotated[
     Annotated[
-        Columns | Calendar | Categories | Formula | Neighbours | NetworkMean,
+        Columns | Calendar | Categories | Formula | Neighbours | NetworkMean | Events | Rolling | Lag,
         Field(discriminator="kind"),
     ],
     BeforeValidator(one_key("a feature", "- calendar: [minute_of_week]")),

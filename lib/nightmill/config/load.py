@@ -15,7 +15,7 @@ from nightmill.config.check import check_data_set
 from nightmill.config.dataset import DataSet
 from nightmill.config.document import Document, read
 from nightmill.config.environment import Environment
-from nightmill.config.usecase import UseCase
+from nightmill.config.usecase import Input, UseCase
 from nightmill.config.values import DATA, Options
 from nightmill.errors import ConfigError
 
@@ -96,10 +96,14 @@ class Configuration:
         return self._read(self._path(name, "data set", self.data_set_names()), DataSet)
 
     def inputs(self, use_case: UseCase) -> dict[str, DataSet]:
-        """The data sets of a use case by the names of its inputs; checks what the use case asks of them."""
-        found = {name: self.data_set(item.from_) for name, item in use_case.inputs.items()}
+        """The data sets of a use case by the names of its inputs, as it reads them; checks what it asks of them.
+
+        A series of events with a step of its own has that step.
+        """
+        found = {name: _stepped(self.data_set(item.from_), item) for name, item in use_case.inputs.items()}
         document = self.documents.get(use_case.name) or Document(Path(f"conf/{use_case.name}.yaml"), {})
         _check_columns(use_case, found, document)
+        _check_keys(use_case, found, document)
         _check_holidays(use_case, found, document)
         _check_slices(use_case, found, document)
         return found
@@ -169,16 +173,52 @@ def _override(document: Document, model: type[Options], overrides: tuple[tuple[s
     return document
 
 
+def _stepped(data_set: DataSet, item: Input) -> DataSet:
+    time = data_set.contract.time
+    if item.every is None or time is None:
+        return data_set
+    contract = data_set.contract.model_copy(update={"time": time.model_copy(update={"every": item.every})})
+    return data_set.model_copy(update={"contract": contract})
+
+
 def _check_columns(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
     first = next(iter(use_case.inputs))
     series = inputs[first]
     if series.contract.time is None and use_case.task == "forecast":
         what = f"{use_case.name}: its first input {series.name} has no time, so nothing lies ahead in it"
         raise ConfigError(what, where=document.place(["inputs", first]), fix="put an input with contract.time first")
-    columns = sorted({*series.contract.columns, *series.contract.key})
     for name, location in _named_columns(use_case):
-        if name not in columns:
-            raise _no_column(use_case, series, name, columns, document.place(location))
+        source, _, column = name.rpartition(".")
+        data_set = inputs[source or first]
+        columns = sorted({*data_set.contract.columns, *data_set.contract.key})
+        if column not in columns:
+            raise _no_column(use_case, data_set, column, columns, document.place(location))
+
+
+def _check_keys(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
+    """Inputs beside the series belong to its entities by key columns of the same names."""
+    first = next(iter(use_case.inputs))
+    series, key = inputs[first], inputs[first].contract.entity
+    if use_case.inputs[first].every and series.contract.time is None:
+        what = f"{use_case.name}: {series.name} has no time, so no row of it says when its entities begin"
+        raise ConfigError(what, where=document.place(["inputs", first, "every"]), fix="name a data set of events")
+    for name in use_case.statics:
+        if not set(inputs[name].contract.entity) <= set(key):
+            what = f"{use_case.name}: {inputs[name].name} has a row for each {'/'.join(inputs[name].contract.entity)}"
+            fix = f"its key may only have columns of {series.name}'s: {', '.join(key)}"
+            raise ConfigError(what, where=document.place(["inputs", name]), fix=fix)
+    told = [(f.of, f.by, ("features", n, f.kind)) for n, f in enumerate(use_case.features) if f.kind == "events"]
+    event = use_case.target.event
+    for name, by, at in [*told, *([(event.of, None, ("target", "event"))] if event else [])]:
+        if by is not None and by not in inputs[name].contract.kept:
+            raise _no_column(use_case, inputs[name], by, inputs[name].contract.kept, document.place([*at, "by"]))
+        if by is not None and inputs[name].contract.column(by).type != "text":
+            what = f"{use_case.name}: '{by}' of {inputs[name].name} is no text"
+            raise ConfigError(what, where=document.place([*at, "by"]), fix="name a column of type text")
+        if not (set(inputs[name].contract.entity) - {by}) & set(key):
+            what = f"{use_case.name}: events of {inputs[name].name} say nothing of which {'/'.join(key)} they are"
+            fix = f"name one of its key columns as {series.name} does: {', '.join(key)}"
+            raise ConfigError(what, where=document.place(at), fix=fix)
 
 
 def _check_slices(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:

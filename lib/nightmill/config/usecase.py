@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from nightmill.config.features import Feature
 from nightmill.config.models import Ensemble, Member, Model
 from nightmill.config.monitor import Monitor
 from nightmill.config.search import TRAINED, Search
-from nightmill.config.values import Duration, Fraction, Options
+from nightmill.config.values import Duration, Fraction, Options, Part, Step, short_duration
 
 
 class Input(Options):
@@ -24,6 +25,9 @@ class Input(Options):
     """series: rows in time; graph: weighted edges; static: one row per entity; events: entity and time of each."""
     by: str | None = None
     """graph: the column of the series that its nodes name, if not the entity."""
+    every: Step | None = None
+    """series: a row so often for each entity, from its first record on, instead of a row for each record. For inputs
+    that only tell of events, as repairs: a failure can be foreseen in the hours between them."""
 
 
 class RemainingLife(Options):
@@ -43,6 +47,15 @@ class RemainingLife(Options):
         return self
 
 
+class Event(Options):
+    """Whether an entity has an event soon: 1 for one after the row and up to `within` later, else 0."""
+
+    of: str
+    """Input of the events (as: events)."""
+    within: Duration
+    """How far ahead. An event at the row's own time is known then and does not count."""
+
+
 class Target(Options):
     """What is predicted."""
 
@@ -52,6 +65,8 @@ class Target(Options):
     """forecast: steps ahead."""
     remaining_life: RemainingLife | None = None
     """regress: steps until failure."""
+    event: Event | None = None
+    """classify: whether something happens soon."""
     classes: list[str] = []
     """Names of the classes: the texts that the column holds, or whose position, 0 and on, it holds; for loss
     cross_entropy."""
@@ -59,7 +74,13 @@ class Target(Options):
     @property
     def name(self) -> str:
         """What the predictions table writes in `target`."""
-        return self.column or "remaining_life"
+        soon = f"{self.event.of}_within_{short_duration(self.event.within)}" if self.event else "remaining_life"
+        return self.column or soon
+
+    @property
+    def urgent(self) -> Literal["low", "high"] | None:
+        """Which values call for somebody: a short remaining life, a likely event; None where neither end does."""
+        return "low" if self.remaining_life else "high" if self.event else None
 
     @property
     def steps(self) -> int:
@@ -160,14 +181,16 @@ class Score(Options):
 class ByTime(Options):
     """Split in time: training first, then validation, then test."""
 
-    validation: Fraction = 0.1
-    """Share of the time steps before the test."""
-    test: Fraction = 0.2
-    """Share of the time steps at the end."""
+    validation: Part = 0.1
+    """Share of the time steps before the test, as 10 %, or how long it is, as 30 d, or its first day, as 2020-08-01."""
+    test: Part = 0.2
+    """Share of the time steps at the end, or how long it is, or its first day."""
 
     @model_validator(mode="after")
     def _some_train(self) -> ByTime:
-        if self.validation + self.test >= 1:
+        shares = [part for part in (self.validation, self.test) if isinstance(part, float)]
+        days = [part for part in (self.validation, self.test) if isinstance(part, date)]
+        if sum(shares) >= 1 or (len(days) == 2 and days[0] >= days[1]):
             raise ValueError("validation and test together leave nothing to train on")
         return self
 
@@ -226,6 +249,8 @@ class Evaluate(Options):
     """Naive predictions to beat; the first must be beaten for promotion."""
     at: list[PositiveInt] | None = None
     """Horizons that are reported one by one; the mean over all is always reported."""
+    by: str | None = None
+    """Column of a feature of kind categories: figures are worked out for each category, and the mean of them counts."""
     budget: Fraction = Field(default=0.05, gt=0)
     """Share of the origins that may raise an alarm; for metric recall."""
     seeds: PositiveInt = 3
@@ -283,6 +308,8 @@ class UseCase(Options):
             raise ValueError(f"evaluate.at names step {beyond[0]}, but the target has {self.target.steps}")
         if next(iter(kinds.values())) != "series":
             raise ValueError("the first input must be a series: its entities are what is predicted")
+        if sparse := [name for name, item in self.inputs.items() if item.every and item is not self.series]:
+            raise ValueError(f"inputs.{sparse[0]}: every is for the first input, whose entities are predicted")
         if self.task == "forecast" and not (self.target.column and self.target.horizon):
             raise ValueError("a forecast needs target.column and target.horizon")
         self._targets()
@@ -291,13 +318,19 @@ class UseCase(Options):
         if "last_value" in (self.fallback, *self.evaluate.baselines) and self.task != "forecast":
             instead = "mean_life" if self.target.remaining_life else "mean"
             raise ValueError(f"baseline and fallback last_value need a forecast: choose {instead}")
-        wanted = {f.over: "graph" for f in self.features if f.kind == "neighbours"}
+        wanted = [(f.over, "graph") for f in self.features if f.kind == "neighbours"]
+        wanted += [(f.of, "events") for f in self.features if f.kind == "events"]
+        wanted += [(name, "static") for name in self.statics]
         if life := self.target.remaining_life:
-            wanted |= {life.until: "events"} if life.until else {str(life.rest): "static"}
-        wanted |= {item.split(".")[0]: "static" for item in self.monitor.by}
-        for name, kind in wanted.items():
+            wanted.append((life.until, "events") if life.until else (str(life.rest), "static"))
+        if self.target.event:
+            wanted.append((self.target.event.of, "events"))
+        wanted += [(item.split(".")[0], "static") for item in self.monitor.by]
+        for name, kind in wanted:
             if kinds.get(name) != kind:
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
+        if self.evaluate.by and not self.grouped_by:
+            raise ValueError(f"evaluate.by: no feature of kind categories is of '{self.evaluate.by}'")
         self._families_fit()
         self._searchable()
         return self
@@ -306,10 +339,16 @@ class UseCase(Options):
         target, classes = self.target, ("bce", "focal", "cross_entropy")
         if self.task != "forecast" and target.horizon:
             raise ValueError(f"task {self.task} is of now: leave target.horizon out, or choose task forecast")
-        if self.task == "regress" and (target.remaining_life is None) == (target.column is None):
+        if self.task == "regress" and (target.event or (target.remaining_life is None) == (target.column is None)):
             raise ValueError("task regress needs one of target.column and target.remaining_life")
-        if self.task == "classify" and (target.column is None or self.train.loss not in classes):
-            raise ValueError("task classify needs target.column, and train.loss bce, focal or cross_entropy")
+        if self.task == "classify" and (target.remaining_life or (target.column is None) == (target.event is None)):
+            raise ValueError("task classify needs one of target.column and target.event")
+        if self.task == "classify" and self.train.loss not in classes:
+            raise ValueError("task classify needs train.loss bce, focal or cross_entropy")
+        if self.task == "forecast" and target.event:
+            raise ValueError("target.event is for task classify")
+        if target.event and self.train.loss == "cross_entropy":
+            raise ValueError("an event comes or does not: train.loss is bce or focal")
         judged = {"pr_auc": classes[:2], "f1": classes[:2], "recall": classes[:2], "accuracy": classes[2:]}
         for metric in self.evaluate.metrics:
             if self.train.loss not in (losses := judged.get(metric, (self.train.loss,))):
@@ -317,7 +356,7 @@ class UseCase(Options):
         if self.task == "forecast":
             return
         for feature in self.features:
-            if target.column in (*feature.names, *feature.reads):
+            if target.column and target.column in (*feature.names, *feature.reads):
                 raise ValueError(f"features hold the target '{target.column}' of the very row that is predicted")
 
     def _families_fit(self) -> None:
@@ -378,6 +417,12 @@ class UseCase(Options):
         return list(dict.fromkeys(name for feature in self.features for name in feature.names))
 
     @property
+    def grouped_by(self) -> list[str]:
+        """Features that say which category of `evaluate.by` a row is of."""
+        kinds = [f for f in self.features if f.kind == "categories" and f.of == self.evaluate.by]
+        return kinds[0].names if kinds else []
+
+    @property
     def series(self) -> Input:
         """The input whose entities are predicted."""
         return next(iter(self.inputs.values()))
@@ -386,4 +431,11 @@ class UseCase(Options):
     def engineered(self) -> list[str]:
         """Inputs that features and target are made of; static ones beside them say what or where an entity is."""
         rest = self.target.remaining_life.rest if self.target.remaining_life else None
-        return [name for name, item in self.inputs.items() if item.as_ != "static" or name == rest]
+        read = {rest, *self.statics}
+        return [name for name, item in self.inputs.items() if item.as_ != "static" or name in read]
+
+    @property
+    def statics(self) -> list[str]:
+        """Static inputs that features read, as machines of `columns: [machines.age]`."""
+        names = [name.partition(".")[0] for feature in self.features for name in feature.reads if "." in name]
+        return list(dict.fromkeys(names))

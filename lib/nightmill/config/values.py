@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
@@ -42,6 +42,11 @@ def format_duration(value: timedelta) -> str:
     return f"{round(seconds * 1000)} ms"
 
 
+def short_duration(value: timedelta) -> str:
+    """A duration as part of a name: 24 h is 1d."""
+    return format_duration(value).replace(" ", "")
+
+
 class Months(timedelta):
     """A step of calendar months, which have no fixed length; as a duration it is the mean one of 30.4375 days."""
 
@@ -74,6 +79,24 @@ def parse_fraction(value: Any) -> float:
     if not 0 <= number <= 1:
         raise ValueError(f"'{value}' is not a share between 0 % and 100 %")
     return number
+
+
+def parse_part(value: Any) -> float | timedelta | date:
+    """`20 %`, `60 d` or `2020-10-02`."""
+    if isinstance(value, date | timedelta):
+        return value
+    text = str(value).strip()
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"'{value}' is no day of the calendar") from None
+    try:
+        return parse_duration(text) if text[-1:].isalpha() else parse_fraction(text)
+    except ValueError:
+        raise ValueError(
+            f"'{value}' is no part of a time: write a share, a duration or a day, as in 20 %, 60 d, 2020-10-02"
+        ) from None
 
 
 def parse_size(value: Any) -> int:
@@ -110,6 +133,17 @@ Step = Annotated[
 ]
 """A duration, or calendar months."""
 Fraction = Annotated[float, BeforeValidator(parse_fraction)]
+Part = Annotated[
+    float | timedelta | date,
+    PlainSerializer(
+        lambda part: (
+            format_duration(part) if isinstance(part, timedelta) else part if isinstance(part, float) else str(part)
+        )
+    ),
+    PlainValidator(parse_part),
+    WithJsonSchema({"type": "string", "description": "share, duration (number and unit) or day"}),
+]
+"""The end of a stretch of time: a share of it, how long it is, or its first local day."""
 Size = Annotated[
     int,
     BeforeValidator(parse_size),

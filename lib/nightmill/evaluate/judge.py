@@ -12,7 +12,7 @@ import numpy as np
 from nightmill.config import Time, UseCase
 from nightmill.config.environment import Handoff
 from nightmill.errors import NightmillError, WorkFailed
-from nightmill.evaluate.predict import Floats, Material, baseline, predictions, truths
+from nightmill.evaluate.predict import Floats, Material, baseline, groups_of, predictions, truths
 from nightmill.handoff import Pinned
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
@@ -89,7 +89,10 @@ def material_of(lake: Lake, use_case: UseCase, time: Time, bundle: Bundle, hando
 
 
 def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -> list[Score]:
-    """All metrics of the models and of the baselines on the test part, over all steps and at those named."""
+    """All metrics of the models and of the baselines on the test part, over all steps and at those named.
+
+    With `evaluate.by` the mean over its categories: a rare one counts as much as a frequent one.
+    """
     test, budget = material.parts.test, use_case.evaluate.budget
     truth = truths(material, test)
     values: dict[str, Floats] = {}
@@ -99,19 +102,25 @@ def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -
         values[name], lo, hi = predictions(bundle, material, test)
         if bundle.threshold is not None:
             thresholds[name] = bundle.threshold
-        scores.append(Score(name, "coverage", None, coverage(truth, lo, hi), int(np.isfinite(truth).sum())))
+        if bundle.shape.has_interval:
+            scores.append(Score(name, "coverage", None, coverage(truth, lo, hi), int(np.isfinite(truth).sum())))
     for name in use_case.evaluate.baselines:
         values[name] = baseline(name, material, test)
         if any(METRICS[metric].takes == "threshold" for metric in use_case.evaluate.metrics):
             judged = material.parts.validation  # as models choose theirs
             thresholds[name] = best_threshold(truths(material, judged), baseline(name, material, judged))
+    groups = groups_of(material, test)
     for name, value in values.items():
         for metric in use_case.evaluate.metrics:
             for horizon in (None, *(use_case.evaluate.at or ())):
                 part = slice(None) if horizon is None else slice(horizon - 1, horizon)
                 threshold = thresholds.get(name, 0.5)
-                figure = METRICS[metric](truth[:, part], value[:, part], threshold=threshold, budget=budget)
-                scores.append(Score(name, metric, horizon, figure, int(np.isfinite(truth[:, part]).sum())))
+                figures = [
+                    METRICS[metric](truth[group, part], value[group, part], threshold=threshold, budget=budget)
+                    for group in groups
+                ]
+                samples = int(np.isfinite(truth[:, part]).sum())
+                scores.append(Score(name, metric, horizon, float(np.mean(figures)), samples))
     return scores
 
 

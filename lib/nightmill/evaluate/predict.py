@@ -57,10 +57,10 @@ class Material:
     ) -> Material:
         """The parts of a pinned table for the use case's window and split."""
         index = build_index(gold, every)
-        window = Window(use_case.model.window, use_case.target.horizon or 0, pad=not use_case.target.horizon)
+        window = Window.of(use_case)
         history = use_case.train.history
         since = index.span[1] - history // timedelta(microseconds=1) if history else None
-        parts = split_samples(index, window, use_case.evaluate.split, seed, since, gold, fold)
+        parts = split_samples(index, window, use_case.evaluate.split, seed, since, gold, fold, zone)
         return cls(use_case, gold, index, parts, zone, handoff)
 
     def batches(self, samples: Samples, features: list[str]) -> Iterator[Batch]:
@@ -80,6 +80,17 @@ def truths(material: Material, samples: Samples) -> Floats:
     """[n, steps] true values in logical order, NaN where unknown."""
     one = material.reshaped(samples, 1)
     return _gather(b.y[b.weight > 0].numpy().copy() for b in material.batches(one, ["target"]))
+
+
+def groups_of(material: Material, samples: Samples) -> list[NDArray[np.int64]]:
+    """Positions, in logical order, of the samples of each category by which figures are asked; all in one without."""
+    names = material.use_case.grouped_by
+    if not names:
+        return [np.arange(samples.count)]
+    one = material.reshaped(samples, 1)
+    held = np.concatenate([b.x[b.weight > 0][:, -1].numpy().copy() for b in material.batches(one, names)])
+    found = [np.flatnonzero(held[:, column] > 0) for column in range(len(names))]
+    return [group for group in [*found, np.flatnonzero(~(held > 0).any(axis=1))] if len(group)]
 
 
 def predictions(bundle: Bundle, material: Material, samples: Samples) -> tuple[Floats, Floats, Floats]:

@@ -1,10 +1,12 @@
-"""Columns of the series, as they are."""
+"""Columns of the series and of static inputs, as they are."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nightmill.config.features import Columns
+from pyspark.sql import functions as F
+
+from nightmill.config.features import Columns, plain
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -13,5 +15,5 @@ if TYPE_CHECKING:
 
 
 def add(feature: Columns, rows: DataFrame, inputs: Inputs) -> DataFrame:
-    """Nothing to add: they are in the series."""
-    return rows
+    """Those of the series are there; those of static inputs get a name without a dot."""
+    return rows.withColumns({plain(name): F.col(f"`{name}`") for name in feature.of if "." in name})

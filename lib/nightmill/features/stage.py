@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import date, timedelta
+from math import ceil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,17 @@ from pyspark.sql import functions as F
 
 from nightmill.config import DataSet, UseCase, digest
 from nightmill.errors import DataRefused
-from nightmill.features import calendar, categories, columns, formula, neighbours, network_mean
+from nightmill.features import (
+    calendar,
+    categories,
+    columns,
+    events,
+    formula,
+    lag,
+    neighbours,
+    network_mean,
+    rolling,
+)
 from nightmill.features.inputs import Inputs
 from nightmill.features.target import add_target, extra_names
 from nightmill.lake.run import Step
@@ -29,9 +40,12 @@ KINDS: dict[str, ModuleType] = {
     "columns": columns,
     "calendar": calendar,
     "categories": categories,
+    "events": events,
     "formula": formula,
+    "lag": lag,
     "neighbours": neighbours,
     "network_mean": network_mean,
+    "rolling": rolling,
 }
 """Kind -> its file. Each has add(feature, rows, inputs) -> rows with the columns of `feature.names`."""
 
@@ -54,7 +68,7 @@ def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, D
     versions = {name: step.read(table) for name, table in tables.items()}
     gold, names = step.lake.table("gold", use_case.name), use_case.feature_names
     stale = _stale(use_case, data_sets, tables, versions, gold)
-    wanted = None if stale is None else stale | (days & tables[next(iter(tables))].days())
+    wanted = None if stale is None else stale | (days & _days(use_case, tables, versions))
     if wanted is not None and not wanted:
         log.info("%s: gold is up to date", use_case.name)
         return Engineered(use_case.name, 0, 0, names, gold.version())
@@ -62,13 +76,16 @@ def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, D
     spark = start()
     frames = {name: read(spark, table, versions[name]) for name, table in tables.items()}
     condition = None if wanted is None else days_condition(wanted)
-    inputs = Inputs(use_case, data_sets, frames, condition or "true")
+    span = (min(wanted), max(wanted)) if wanted else None
+    inputs = Inputs(use_case, data_sets, frames, condition or "true", span)
     rows = inputs.series()
     if use_case.target.remaining_life is not None:
         rows = add_target(use_case, rows, inputs)  # before days are picked: the end of a life lies in later ones
-    rows = rows.where(inputs.condition)
+    reach = max((f.reach for f in use_case.features if f.kind != "events"), default=timedelta(0))
+    rows = rows.where(inputs.reached(reach))
     for feature in use_case.features:
         rows = KINDS[feature.kind].add(feature, rows, inputs)
+    rows = rows.where(inputs.condition)
     if use_case.target.remaining_life is None:
         rows = add_target(use_case, rows, inputs)
     rows = rows.select(
@@ -78,7 +95,8 @@ def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, D
         *[F.col(f"`{name}`").cast("float").alias(name) for name in dict.fromkeys([*names, *extra_names(use_case)])],
         F.col("target").cast("float").alias("target"),
     )
-    count, many = _size(tables[next(iter(tables))], versions[next(iter(tables))])
+    series = next(iter(tables))
+    count, many = inputs.size() if use_case.series.every else _size(tables[series], versions[series])
     by_day = partition_by_day(count, many)
     rows = _sorted(rows, count if wanted is None else count * len(wanted) // max(many, 1), by_day)
     note = step.note(recipe=_recipe(use_case, data_sets))
@@ -122,15 +140,46 @@ def _stale(
     if not note or note.get("recipe") != _recipe(use_case, data_sets):
         return None
     stale: set[date] = set()
-    series = next(iter(tables))
+    series, there = next(iter(tables)), _days(use_case, tables, versions)
     for name, table in tables.items():
         changed = table.changed_days(note["inputs"].get(table.label), versions[name])
         if changed is None or (changed and name != series and use_case.inputs[name].as_ in ("graph", "static")):
             return None
-        stale |= changed
+        stale |= changed if name == series and not use_case.series.every else changed & there
+        back, ahead = _seen(use_case, name)
+        if back or ahead:
+            stale |= {day for day in there if any(other - back <= day <= other + ahead for other in changed)}
+    if stale and use_case.series.every:
+        last, event = max(gold.days(), default=date.min), use_case.target.event
+        back = _whole_days(event.within if event else timedelta(0))
+        stale |= {day for day in there if day + back >= last}  # the last one ended where its inputs did
     if stale and use_case.target.remaining_life is not None:
         return _since_last_end(use_case, data_sets, tables, versions, stale)
     return stale
+
+
+def _seen(use_case: UseCase, name: str) -> tuple[timedelta, timedelta]:
+    """How long before and after it a row of an input is seen by features and the target of others, in whole days."""
+    series, event = next(iter(use_case.inputs)), use_case.target.event
+    back = event.within if event and name in (series, event.of) else timedelta(0)
+    ahead = [f.reach for f in use_case.features if (f.of if f.kind == "events" else series) == name]
+    if name == series and use_case.series.every:
+        ahead.append(timedelta(days=36500))  # an entity is there from its first record on
+    return _whole_days(back), _whole_days(max(ahead, default=timedelta(0)))
+
+
+def _whole_days(span: timedelta) -> timedelta:
+    return timedelta(days=ceil(span / timedelta(days=1)))
+
+
+def _days(use_case: UseCase, tables: dict[str, Table], versions: dict[str, int]) -> set[date]:
+    """Days of which the series has rows."""
+    series = next(iter(tables))
+    if not use_case.series.every:
+        return tables[series].days(versions[series])
+    timed = [tables[name].days(versions[name]) for name in tables if use_case.inputs[name].as_ in ("series", "events")]
+    first, last = max(min(d, default=date.min) for d in timed), max(max(d, default=date.min) for d in timed)
+    return {first + timedelta(days=n) for n in range((last - first).days + 1)}
 
 
 def _since_last_end(

@@ -1,13 +1,16 @@
-"""The target of each gold row: the series' own value (a forecast looks ahead in it), or the steps until failure."""
+"""The target of each gold row: the series' own value (a forecast looks ahead in it), the steps until failure, or
+whether something happens soon."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from nightmill.config import UseCase
+from nightmill.features.inputs import micros
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -26,7 +29,9 @@ def extra_names(use_case: UseCase) -> list[str]:
 
 def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
     """Adds `target`, null where it is not known: filled values are inputs, never truth."""
-    life = use_case.target.remaining_life
+    life, event = use_case.target.remaining_life, use_case.target.event
+    if event is not None:
+        return _soon(rows, inputs, event.of, event.within)
     if life is None:
         value = _position(use_case, rows)
         return rows.withColumn("target", F.when(~F.col("_filled"), value))
@@ -49,7 +54,7 @@ def _position(use_case: UseCase, rows: DataFrame) -> Column:
 
 
 def _steps(inputs: Inputs, later: Column, earlier: Column) -> Column:
-    every = inputs.time.every.total_seconds() * 1_000_000
+    every = micros(inputs.time.every)
     return (F.unix_micros(later) - F.unix_micros(earlier)) / every
 
 
@@ -80,6 +85,17 @@ def _until(rows: DataFrame, inputs: Inputs, name: str, cap: int | None) -> DataF
         .where(F.col("_at").isNull())
         .drop("_at")
     )
+
+
+def _soon(rows: DataFrame, inputs: Inputs, name: str, span: timedelta) -> DataFrame:
+    """1 where an event follows within the span, 0 where none does, null where that is not known yet."""
+    key, within = [f"`{column}`" for column in inputs.shared(name)], micros(span)
+    events = inputs.around(name, ahead=span).select(*key, F.unix_micros("ts").alias("_at"), F.lit(True).alias("_event"))
+    marked = rows.withColumn("_at", F.unix_micros("ts")).unionByName(events, allowMissingColumns=True)
+    ahead = Window.partitionBy(*key).orderBy("_at").rangeBetween(1, within)
+    known = F.col("_at") + within <= F.lit(inputs.until)
+    target = F.when(F.max("_event").over(ahead), 1.0).otherwise(F.when(known, 0.0))
+    return marked.withColumn("target", target).where(F.col("_event").isNull()).drop("_at", "_event")
 
 
 def _rest(rows: DataFrame, inputs: Inputs, name: str) -> DataFrame:

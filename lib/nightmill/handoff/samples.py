@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nightmill.config import UseCase
 from nightmill.handoff.cuts import cut_with_owner
 from nightmill.handoff.index import Index, Ints
 
@@ -22,6 +24,16 @@ class Window:
     """Rows to predict after the origin; 0: the target of the origin itself."""
     pad: bool = False
     """Histories shorter than lookback repeat their first row on the left, so that every row can be an origin."""
+    reach: int = 0
+    """µs after the origin that its target speaks of, where that is of the origin's own row: a split in time leaves them
+    out before each part."""
+
+    @classmethod
+    def of(cls, use_case: UseCase) -> Window:
+        """What a use case's model sees and predicts; only a value of now may rest on a padded history."""
+        target = use_case.target
+        horizon, reach = target.horizon or 0, target.event.within if target.event else timedelta(0)
+        return cls(use_case.model.window, horizon, pad=horizon == 0, reach=reach // timedelta(microseconds=1))
 
     def __post_init__(self) -> None:
         if self.lookback < 1 or self.horizon < 0:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -36,15 +38,16 @@ def split_samples(
     since: int | None = None,
     gold: Pinned | None = None,
     fold: int = 0,
+    zone: str = "UTC",
 ) -> Parts:
     """Splits the windows from `since` (µs UTC) on.
 
-    By time: the last share of the steps between the first and the last row is the test, the share before it
-    the validation, and a window lies inside one part. By entity: the test's entities are predicted once each, from
-    their last possible origin; each validation entity from points spread evenly over its life, the first a random one.
-    Membership and points are hashes of seed and entity name, so they stay when other entities come or go. By folds the
-    entities, in order of their mean target in `gold` and then by chance, are dealt out one by one, so that all folds
-    have alike targets; those of `fold` are the test, all of their windows.
+    By time: the end of the table is the test, what lies before it the validation, each as long as `split` says, and a
+    window lies inside one part; `zone` is where the first day of a part begins. By entity: the test's entities are
+    predicted once each, from their last possible origin; each validation entity from points spread evenly over its
+    life, the first a random one. Membership and points are hashes of seed and entity name, so they stay when other
+    entities come or go. By folds the entities, in order of their mean target in `gold` and then by chance, are dealt
+    out one by one, so that all folds have alike targets; those of `fold` are the test, all of their windows.
 
     Raises DataRefused where a part is empty, or a single entity should be split by entity.
     """
@@ -53,7 +56,7 @@ def split_samples(
         parts = _by_fold(gold, index, window, split.folds, seed, since, fold)
         fix = "take more entities, fewer folds, or a shorter window"
     elif split.time:
-        parts = _by_time(index, window, split.time, since)
+        parts = _by_time(index, window, split.time, since, zone)
         fix = "take more history, a larger share, a shorter window or horizon"
     else:
         assert split.entity is not None
@@ -70,15 +73,24 @@ def split_samples(
     return parts
 
 
-def _by_time(index: Index, window: Window, shares: ByTime, since: int | None) -> Parts:
+def _by_time(index: Index, window: Window, parts: ByTime, since: int | None, zone: str) -> Parts:
     every, (first, last) = index.every_us, index.span
-    first = first if since is None else max(first, since)
-    steps = max(0, (last - first) // every + 1)
-    test = last + every - int(steps * shares.test) * every
-    validation = test - int(steps * shares.validation) * every
+    first, end = first if since is None else max(first, since), last + index.every_us
+    steps = max(0, (end - first) // every)
+
+    def begin(part: float | timedelta | date, stop: int) -> int:
+        """First µs of a part that ends before `stop`."""
+        if isinstance(part, date):
+            midnight = datetime.combine(part, time(), ZoneInfo(zone))
+            return (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        length = part // timedelta(microseconds=1) if isinstance(part, timedelta) else int(steps * part) * every
+        return stop - length
+
+    test = begin(parts.test, end)
+    validation = begin(parts.validation, test)
     return Parts(
-        select_samples(index, window, since=since, until=validation),
-        select_samples(index, window, since=validation, until=test),
+        select_samples(index, window, since=since, until=validation - window.reach),
+        select_samples(index, window, since=validation, until=test - window.reach),
         select_samples(index, window, since=test),
     )
 

@@ -28,7 +28,7 @@ class Offsets:
     high: Array
     """[levels] in the target's unit."""
     count: tuple[int, ...]
-    """[levels] known validation residuals that each level's offsets rest on."""
+    """[levels] known validation residuals that each level's offsets rest on; none where there is no interval."""
 
     def level(self, middle: Array) -> NDArray[np.int8]:
         """[n] the level of each middle of an interval."""
@@ -63,6 +63,12 @@ class Interval:
         last = len(self.steps) - 1
         return replace(self, steps=tuple(self.steps[min(step + rows, last)] for step in range(last + 1)))
 
+    @classmethod
+    def absent(cls, share: float, steps: int) -> Interval:
+        """No interval: its ends are NaN. A probability and a class have none."""
+        unknown = np.full(1, np.nan, np.float32)
+        return cls(share, (Offsets(np.zeros(0, np.float32), unknown, unknown, ()),) * steps)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinite offsets, which JSON does not have, as null."""
         return {
@@ -81,18 +87,18 @@ class Interval:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Interval:
         """The inverse of `to_json`. Raises KeyError and TypeError where something is missing."""
-        return cls(
-            data["share"],
-            tuple(
+        steps = []
+        for at in data["steps"]:
+            low, high = (-np.inf, np.inf) if at["count"] else (np.nan, np.nan)
+            steps.append(
                 Offsets(
                     np.array(at["edges"], np.float32),
-                    np.array([-np.inf if v is None else v for v in at["low"]], np.float32),
-                    np.array([np.inf if v is None else v for v in at["high"]], np.float32),
+                    np.array([low if v is None else v for v in at["low"]], np.float32),
+                    np.array([high if v is None else v for v in at["high"]], np.float32),
                     tuple(at["count"]),
                 )
-                for at in data["steps"]
-            ),
-        )
+            )
+        return cls(data["share"], tuple(steps))
 
 
 def calibrate(truth: Array, lower: Array, upper: Array, share: float) -> Interval:

@@ -72,6 +72,11 @@ class Shape:
         """Classes that are told apart, 0 where the target is a number."""
         return 2 if self.head == "probability" else len(self.classes)
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether predictions have one; a probability and a class have none."""
+        return not self.sorts
+
     def within(self, values: Any) -> Any:
         """The same array or tensor, values that the target cannot have moved to the nearest that it can."""
         return values if self.low is None and self.high is None else values.clip(self.low, self.high)

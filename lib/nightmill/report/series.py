@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from nightmill.report.told import Chosen, Entities, Panel, Status
 WORST, ALARMED, TYPICAL = 10, 10, 4
 """Entities whose series are shown, by why."""
 NIGHTS = 14
-"""Nights of predictions of a remaining life."""
+"""Nights of predictions of what an entity is now: a remaining life, a probability, a class."""
 BEFORE = 3
 """What came before a forecast, in its own lengths; at least `LEAST` steps."""
 LEAST = 24
@@ -24,9 +25,11 @@ Floats = NDArray[np.float64]
 _COLUMNS = ["entity", "ts", "horizon", "target_ts", "value", "lo", "hi", "day"]
 
 
-def chosen(entities: Entities, urgent: bool) -> dict[str, str]:
-    """Entity -> why it is shown. `urgent` takes the lowest predictions first, else the largest errors."""
-    rank = np.array(entities.value if urgent else [-error for error in entities.error], float)
+def chosen(entities: Entities, urgent: Literal["low", "high"] | None) -> dict[str, str]:
+    """Entity -> why it is shown. `urgent` says which predictions come first; the largest errors without it."""
+    rank = np.array(entities.value, float) if urgent else -np.array(entities.error, float)
+    if urgent == "high":
+        rank = -rank
     order = [int(place) for place in np.argsort(rank, kind="stable") if np.isfinite(rank[place])]
     if not order:  # nothing is known of any: the first ones stand for all
         order = list(range(len(entities.names)))
@@ -49,7 +52,7 @@ def series_of(
     gold, predictions = lake.table("gold", use_case.name), lake.table("predictions", use_case.name)
     if not wanted or not days or not gold.exists():
         return []
-    shown = days[-NIGHTS:] if use_case.target.column is None else days[-2:]
+    shown = days[-2:] if use_case.task == "forecast" else days[-NIGHTS:]
     names = pa.array(list(wanted))
     mine = pc.field("entity").isin(names)
     made = predictions.delta().to_pyarrow_dataset().to_table(_COLUMNS, filter=mine & pc.field("day").isin(shown))
@@ -65,7 +68,7 @@ def series_of(
         if not own.num_rows:
             continue
         known = dict(zip(_micros(real["ts"]).tolist(), real["target"].to_numpy().astype(float).tolist()))
-        draw = _nights if use_case.target.column is None else _forecasts
+        draw = _forecasts if use_case.task == "forecast" else _nights
         found.append(Chosen(name, why, draw(own, known, use_case.target.steps, every, night)))
     return found
 

@@ -51,7 +51,6 @@ def use_case_page(
     past = past_of(lake, use_case, scored, time.every)
     slices = slices_of(lake, use_case, inputs)
     entities = entities_of(use_case, predicted, past, [a for a in alarms if a.subject == name], slices, areas)
-    urgent = use_case.target.column is None
     figures = figures_of(lake, name, until)
     champion = champion_of(lake, registry, name, _model_of(lake, name, night) if many else None, until)
     watched = [row for row in events(lake, "metrics", subject=name, step="monitor") if row["day"] <= night]
@@ -72,7 +71,9 @@ def use_case_page(
         slices=_parts(watched, "slice"),
         predictions=many,
         entities=entities,
-        chosen=series_of(lake, use_case, chosen(entities, urgent), list(scored), night, time.every) if many else [],
+        chosen=series_of(lake, use_case, chosen(entities, use_case.target.urgent), list(scored), night, time.every)
+        if many
+        else [],
         error_day=past.day,
         lineage=lineage_of(lake, name, champion, until),
         step=format_duration(time.every),
@@ -83,6 +84,8 @@ def use_case_page(
 
 
 def _unit(use_case: UseCase, series: DataSet) -> str:
+    if use_case.target.event:
+        return ""
     if use_case.target.column is None:
         every = format_duration(series.clock.every)
         return {"1 h": "hours", "1 d": "days"}.get(every, f"steps of {every}")

@@ -93,8 +93,7 @@ class TrainJob:
     @property
     def window(self) -> Window:
         """What the model sees and predicts; only a value of now may rest on a padded history."""
-        horizon = self.use_case.target.horizon or 0
-        return Window(self.use_case.model.window, horizon, pad=horizon == 0)
+        return Window.of(self.use_case)
 
     @property
     def checkpoints(self) -> list[str]:
@@ -199,7 +198,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     case = job.use_case
     gold = pin(job.gold, job.version, job.storage_options or None)
     index = build_index(gold, job.every)
-    parts = split_samples(index, job.window, case.evaluate.split, job.seed, job.since, gold, job.fold)
+    parts = split_samples(index, job.window, case.evaluate.split, job.seed, job.since, gold, job.fold, job.zone)
     if parts.train.count < workers:
         what = f"there are {parts.train.count} training windows for {workers} workers"
         raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")
@@ -215,7 +214,7 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
         refuse_other(champion, shape, case.model, case.name)
         fitted = champion.network.scales(fitted)
     refuse_unfit(gold, index, parts.validation, shape)
-    fallback = fit_fallback(job, gold, index, parts, entities)
+    fallback = fit_fallback(job, gold, index, parts, entities, shape)
     return Prepared(job, gold, index, parts, entities, shape, fitted, fallback)
 
 

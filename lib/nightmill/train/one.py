@@ -14,7 +14,7 @@ from nightmill.metrics import METRICS, best_threshold, coverage
 from nightmill.models import build
 from nightmill.models.bundle import Bundle
 from nightmill.models.ensemble import Ensemble
-from nightmill.models.interval import calibrate
+from nightmill.models.interval import Interval, calibrate
 from nightmill.models.trees import Trees
 from nightmill.train import ranks
 from nightmill.train.boost import Boost
@@ -47,8 +47,11 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     if job.start is not None and job.use_case.train.lora is not None:
         merge_updates(setup.network)
     truth, value, lower, upper = _predictions(setup, job.use_case.score.interval)
-    interval = calibrate(truth, lower, upper, job.use_case.score.interval)
-    lo, hi = interval.round(lower, upper)
+    interval = Interval.absent(job.use_case.score.interval, setup.network.shape.steps)
+    covered = {}
+    if setup.network.shape.has_interval:
+        interval = calibrate(truth, lower, upper, interval.share)
+        covered["coverage"] = coverage(truth, *interval.round(lower, upper))
     threshold = best_threshold(truth, value) if setup.network.shape.head == "probability" else None
     judged = {"threshold": 0.5 if threshold is None else threshold, "budget": job.use_case.evaluate.budget}
     bundle = Bundle(
@@ -62,8 +65,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         gold=gold_facts(prepared),
         seed=job.seed,
         training=job.asked(ranks.world()),
-        metrics={name: METRICS[name](truth, value, **judged) for name in job.use_case.evaluate.metrics}
-        | {"coverage": coverage(truth, lo, hi)},
+        metrics={name: METRICS[name](truth, value, **judged) for name in job.use_case.evaluate.metrics} | covered,
         deciles=np.quantile(value, np.linspace(0.1, 0.9, 9)).tolist() if value.size else [],
         fallback=prepared.fallback,
         threshold=threshold,

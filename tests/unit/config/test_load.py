@@ -202,6 +202,67 @@ def test_a_first_input_without_time_is_refused_with_its_line(conf: Path) -> None
     assert "has no time, so nothing lies ahead in it" in error.what and error.where == f"{conf}/{CASE}:4"
 
 
+EVENTS = """
+title: Crashes
+source: {format: csv, path: "${raw}/crashes.csv"}
+contract:
+  key: [KEY, ts]
+  time: {column: ts, every: 1 min}
+  columns: {lanes: {unit: "1"}, kind: {type: text}}
+"""
+SOON = """
+title: Crash within the hour
+task: classify
+inputs:
+  speed: data/town/traffic
+  crashes: {from: data/town/crashes, as: events}
+  places: {from: data/town/places, as: static}
+target: {event: {of: crashes, within: 1 h}}
+features:
+  - events: {of: crashes, by: kind, values: [car, bus], since: 1 d}
+  - columns: [places.lanes]
+model: {family: mlp, window: 1}
+train: {loss: bce}
+evaluate: {metrics: [pr_auc], baselines: [mean]}
+"""
+PLACES = """
+title: Places
+source: {format: csv, path: "${raw}/places.csv"}
+contract: {key: [detector], columns: {lanes: {unit: "1"}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "text"),
+    [
+        ("town/soon.yaml", "by: kind", "by: kinds", "data set town/crashes has no column 'kinds'"),
+        ("town/soon.yaml", "by: kind", "by: lanes", "'lanes' of town/crashes is no text"),
+        ("town/soon.yaml", "places.lanes", "places.lane", "data set town/places has no column 'lane'"),
+        ("town/soon.yaml", "places.lanes", "spots.lanes", "'spots' must be one of the inputs, with as: static"),
+        ("town/soon.yaml", "of: crashes, within", "of: places, within", "'places' must be one of the inputs"),
+        ("town/soon.yaml", ", by: kind, values: [car, bus], since: 1 d", "", "name within, since or both"),
+        ("town/soon.yaml", ", by: kind", "", "by and values need each other"),
+        ("town/soon.yaml", "loss: bce", "loss: mae", "train.loss bce, focal or cross_entropy"),
+        ("town/soon.yaml", "crashes, as: events", "crashes, as: events, every: 1 h", "every is for the first input"),
+        ("town/soon.yaml", "[pr_auc]", "[pr_auc], by: kind", "no feature of kind categories is of 'kind'"),
+        ("data/town/crashes.yaml", "[detector, ts]", "[camera, ts]", "say nothing of which detector they are"),
+        ("data/town/places.yaml", "[detector]", "[detector, lane]", "town/places has a row for each detector/lane"),
+    ],
+)
+def test_inputs_that_do_not_belong_to_the_series_are_refused(
+    conf: Path, file: str, right: str, wrong: str, text: str
+) -> None:
+    (conf / "data/town/crashes.yaml").write_text(EVENTS.replace("KEY", "detector"))
+    (conf / "data/town/places.yaml").write_text(PLACES)
+    (conf / "town/soon.yaml").write_text(SOON)
+    configuration = load(conf)
+    configuration.inputs(configuration.use_case("town/soon"))
+    spoil(conf, file, right, wrong)
+    with pytest.raises(ConfigError) as caught:
+        configuration.inputs(load(conf).use_case("town/soon"))
+    assert text in caught.value.what and caught.value.where.startswith(f"{conf}/town/soon.yaml:")
+
+
 def test_raw_is_asked_for_only_where_it_is_needed(conf: Path) -> None:
     with pytest.raises(ConfigError, match="no folder of raw drops is given") as caught:
         load(conf).raw()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightmill.config.values import format_duration, format_size, parse_duration, parse_fraction, parse_size
+from nightmill.config.values import format_duration, format_size, parse_duration, parse_fraction, parse_part, parse_size
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,18 @@ def test_a_size_is_a_number_and_a_unit(text: str, size: int, shown: str) -> None
 def test_anything_else_is_no_size(wrong: object) -> None:
     with pytest.raises(ValueError, match="is not a size: write a number and a unit, as in 500 MiB"):
         parse_size(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("20 %", 0.2), (0.1, 0.1), ("60 d", timedelta(days=60)), ("2020-10-02", date(2020, 10, 2))]
+    + [(date(2020, 10, 2), date(2020, 10, 2))],
+)
+def test_a_part_of_a_time_is_a_share_a_duration_or_a_day(text: object, part: object) -> None:
+    assert parse_part(text) == part
+
+
+@pytest.mark.parametrize("wrong", ["2020-02-31", "60 days", "120 %", "soon", None])
+def test_anything_else_is_no_part(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"is no (part of a time: write a share, a duration|day of the calendar)"):
+        parse_part(wrong)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date, timedelta
 from itertools import chain
 
 import numpy as np
@@ -15,7 +16,7 @@ from .conftest import EVERY, STEP, make_index, series, write_gold
 from .test_samples import origins
 
 
-def by_time(**shares: float) -> Split:
+def by_time(**shares: float | timedelta | date) -> Split:
     return Split(time=ByTime(**shares))
 
 
@@ -39,6 +40,23 @@ def test_by_time_the_last_steps_test_and_those_before_validate():
         [14, 15, 34, 35],
         [*range(16, 20), *range(36, 40)],
     ]
+
+
+def test_by_time_a_part_may_be_so_long_or_begin_on_a_local_day():
+    day = 288
+    index = make_index(("a", 0, 6 * day))  # from 1970-01-01 UTC
+    lengths = [timedelta(days=1), timedelta(days=2)]
+    parts = split_samples(index, Window(1, 0), by_time(validation=lengths[0], test=lengths[1]), seed=0)
+    assert [part.first.tolist() for part in parts] == [[0], [3 * day], [4 * day]]
+    days = by_time(validation=date(1970, 1, 3), test=date(1970, 1, 5))
+    parts = split_samples(index, Window(1, 0), days, seed=0, zone="Europe/Athens")  # two hours ahead
+    assert [part.first.tolist() for part in parts] == [[0], [2 * day - 24], [4 * day - 24]]
+
+
+def test_by_time_targets_that_reach_into_the_next_part_are_left_out():
+    index = make_index(("a", 0, 20))
+    parts = split_samples(index, Window(1, 0, reach=3 * STEP), by_time(validation=0.2, test=0.2), seed=0)
+    assert [origins(part) for part in parts] == [[*range(9)], [12], [*range(16, 20)]]
 
 
 def test_single_rows_are_trained_on_in_the_order_in_which_they_lie(tmp_path):

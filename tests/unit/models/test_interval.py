@@ -49,6 +49,12 @@ def test_without_residuals_the_interval_says_nothing():
     assert ends(found) == ([-np.inf], [np.inf])
 
 
+def test_where_there_is_none_its_ends_are_unknown_and_stay_so():
+    absent = Interval.from_json(json.loads(json.dumps(Interval.absent(0.8, 2).to_json())))
+    lo, hi = absent.round(*[np.full((3, 2), 0.4, np.float32)] * 2)
+    assert np.isnan(lo).all() and np.isnan(hi).all()
+
+
 def offsets(edges, low, high, count):
     return Offsets(*(np.array(values, np.float32) for values in (edges, low, high)), count)
 

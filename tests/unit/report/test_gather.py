@@ -14,7 +14,8 @@ from nightmill.lake.ops import append
 from nightmill.lake.tables import Lake
 from nightmill.report.gather import gather
 from nightmill.report.night import alarms_of, night_of
-from nightmill.report.told import Morning
+from nightmill.report.series import chosen
+from nightmill.report.told import Entities, Morning
 
 AT = datetime(2026, 3, 6, 2, tzinfo=UTC)
 
@@ -139,6 +140,13 @@ def test_series_show_the_night_before_against_its_truth_and_the_night_s_own_fore
     machines = next(page for page in morning.use_cases if page.name == "factory/machine_life")
     (panel,) = machines.chosen[0].panels
     assert len(panel.value) == 4 and panel.every == 86400, "one value a night"
+
+
+def test_the_likeliest_events_and_the_shortest_lives_come_first() -> None:
+    names, unknown = [f"m{n}" for n in range(40)], [float("nan")] * 40
+    value = [n / 40 for n in range(40)]
+    entities = Entities(names, [""] * 40, ["normal"] * 40, unknown, unknown, value, unknown, unknown)
+    assert list(chosen(entities, "high"))[:2] == ["m39", "m38"] and list(chosen(entities, "low"))[:2] == ["m0", "m1"]
 
 
 def test_plans_show_every_place_with_its_status(mornings: Mornings, morning: Morning) -> None:
