@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
+from statistics import mean
 from typing import Any
 
 import yaml
@@ -13,6 +14,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from nightmill.commands import Outcome
+
+LEVERS = 10
+"""Levers at most that a backtest prints; its page has all."""
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -120,6 +124,11 @@ def _backtest(item: Any, console: Console) -> None:
     table = headed("of", "metric", "steps ahead", "mean", "spread", title=f"{item.use_case}, seeds {item.seeds}")
     for row in item.rows:
         table.add_row(row.of, row.metric, str(row.horizon or "all"), f"{row.mean:.4f}", f"{row.spread:.4f}")
+    console.print(table)
+    title = f"How much worse {item.metric} is with a lever's values dealt out anew"
+    table = headed("lever", "worse by", "spread", title=title)
+    for name, values in list(item.levers.items())[:LEVERS]:
+        table.add_row(name, f"{mean(values):.4f}", f"{max(values) - min(values):.4f}")
     console.print(table)
     seconds = ", ".join(f"{s:.0f} s" for s in item.train_seconds)
     console.print(f"{item.test_samples} test samples; training {seconds}; commit {item.commit}; {item.machine}")

@@ -194,10 +194,11 @@ def test_figures_are_the_mean_over_categories(fleet: Fleet) -> None:
     rows = [(entity, ts, row["target"]) for (entity, ts), row in fleet.gold().items() if row["target"] is not None]
     test = max(ts for _, ts in fleet.gold()) + timedelta(hours=3) - timedelta(days=3)
     known_by_then = test - timedelta(days=2) - timedelta(hours=24)
-    usual = {
-        entity: np.mean([target for other, ts, target in rows if other == entity and ts < known_by_then])
-        for entity in {entity for entity, _, _ in rows}
-    }
+    before = [(entity, target) for entity, ts, target in rows if ts < known_by_then]
+    usual: dict[str, float] = {}
+    for entity in {entity for entity, _, _ in rows}:
+        own = [target for other, target in before if other == entity]
+        usual[entity] = float(np.mean(own or [target for _, target in before]))
     found = []
     for part in ("pump", "belt"):
         tested = [(target, usual[entity]) for entity, ts, target in rows if ts >= test and entity.endswith(part)]

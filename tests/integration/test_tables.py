@@ -30,7 +30,7 @@ task: classify
 inputs: {parts: data/town/parts}
 target: {column: verdict, classes: [ok, scrap]}
 features:
-  - columns: [torque]
+  - columns: [torque, speed]
   - categories: {of: grade, values: [low, high]}
   - formula: {name: power, of: torque * speed}
   - formula: {name: share, of: torque / speed}
@@ -91,6 +91,10 @@ def test_a_backtest_tests_each_row_once_and_tells_the_mean_of_its_folds(town: To
     assert found.test_samples == 200 and found.seeds == [0]
     assert found.figure("model", "accuracy") > found.figure("mean", "accuracy")
     assert found.figure("model", "accuracy") > 0.9
+    strength = {lever: values[0] for lever, values in found.levers.items()}
+    assert list(strength)[:2] == ["speed", "torque"] or list(strength)[:2] == ["torque", "speed"]
+    assert strength["torque"] > 0.2 > 0.05 > abs(strength["grade"]), "power and share are levers of neither"
+    assert strength.keys() == {"torque", "speed", "grade"}
 
 
 def test_rows_are_trained_judged_and_labelled_with_their_class(town: Town) -> None:

@@ -12,7 +12,22 @@ from nightmill.config.values import Duration, Options, one_key, short_duration
 
 
 class Kind(Options):
-    """What all kinds say of themselves, beside the gold columns `names` and the series' columns `reads`."""
+    """What all kinds say of themselves."""
+
+    @property
+    def names(self) -> list[str]:
+        """The gold columns."""
+        raise NotImplementedError
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns, and those of static inputs as input.column."""
+        raise NotImplementedError
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return {name: name for name in self.names}
 
     @property
     def reach(self) -> timedelta:
@@ -37,6 +52,11 @@ class Columns(Kind):
         """The series' columns."""
         return list(self.of)
 
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return {plain(name): name for name in self.of}
+
 
 class Calendar(Kind):
     """The local time of each row."""
@@ -44,11 +64,13 @@ class Calendar(Kind):
     kind: Literal["calendar"] = "calendar"
     of: list[Literal["minute_of_day", "minute_of_week", "weekday", "weekend", "holiday"]] = Field(min_length=1)
     """minute_of_day 0-1439, minute_of_week 0-10079 from Monday, weekday 0-6 from Monday, weekend and holiday 0 or 1."""
+    ahead: Duration | None = None
+    """Of the time so long after the row, as of a day that is to be forecast; of the row's own without it."""
 
     @property
     def names(self) -> list[str]:
         """The gold columns."""
-        return list(self.of)
+        return [f"{name}_{short_duration(self.ahead)}_ahead" for name in self.of] if self.ahead else list(self.of)
 
     @property
     def reads(self) -> list[str]:
@@ -74,6 +96,11 @@ class Categories(Kind):
     def reads(self) -> list[str]:
         """The series' columns."""
         return [self.of]
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict.fromkeys(self.names, self.of)
 
 
 class Formula(Kind):
@@ -129,6 +156,11 @@ class Neighbours(Kind):
         """The series' columns."""
         return [self.of]
 
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict.fromkeys(self.names, self.of)
+
 
 class NetworkMean(Kind):
     """Mean of a column over all entities, at the same time."""
@@ -146,6 +178,11 @@ class NetworkMean(Kind):
     def reads(self) -> list[str]:
         """The series' columns."""
         return [self.of]
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict.fromkeys(self.names, self.of)
 
 
 class Events(Kind):
@@ -178,9 +215,8 @@ class Events(Kind):
     @property
     def names(self) -> list[str]:
         """The gold columns."""
-        whats = [f"{self.of}_{value}" for value in self.values] or [self.of]
         ends = [short_duration(span) for span in self.within]
-        return [f"{what}_{end}" for what in whats for end in [*ends, *(["since"] if self.since else [])]]
+        return [f"{what}_{end}" for what in self._whats for end in [*ends, *(["since"] if self.since else [])]]
 
     @property
     def reads(self) -> list[str]:
@@ -188,9 +224,20 @@ class Events(Kind):
         return []
 
     @property
+    def _whats(self) -> list[str]:
+        """What is counted apart."""
+        return [f"{self.of}_{value}" for value in self.values] or [self.of]
+
+    @property
     def reach(self) -> timedelta:
         """How long an event is seen."""
         return max([*self.within, *([self.since] if self.since else [])])
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        each = len(self.within) + (self.since is not None)
+        return dict(zip(self.names, [what for what in self._whats for _ in range(each)], strict=True))
 
 
 class Rolling(Kind):
@@ -219,6 +266,11 @@ class Rolling(Kind):
         """How long a value is seen."""
         return max(self.over)
 
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict(zip(self.names, [name for name in self.of for _ in range(len(self.over) * len(self.take))], strict=True))
+
 
 class Lag(Kind):
     """A column's value of the same entity some time ago; missing where there is no row at that very time."""
@@ -243,6 +295,11 @@ class Lag(Kind):
     def reach(self) -> timedelta:
         """How long a value is seen."""
         return max(self.by)
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict(zip(self.names, [name for name in self.of for _ in self.by], strict=True))
 
 
 def plain(name: str) -> str:

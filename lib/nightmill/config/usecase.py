@@ -249,6 +249,8 @@ class Evaluate(Options):
     """Naive predictions to beat; the first must be beaten for promotion."""
     at: list[PositiveInt] | None = None
     """Horizons that are reported one by one; the mean over all is always reported."""
+    origins: Literal["last", "each"] = "each"
+    """Origins of the test that count: last are those that a night predicts from, the last row of each local day."""
     by: str | None = None
     """Column of a feature of kind categories: figures are worked out for each category, and the mean of them counts."""
     budget: Fraction = Field(default=0.05, gt=0)

@@ -11,6 +11,7 @@ import numpy as np
 from nightmill.config import Time, UseCase
 from nightmill.config.environment import Handoff
 from nightmill.evaluate.judge import compare, material_of
+from nightmill.evaluate.levers import levers
 from nightmill.lake.run import Step
 from nightmill.provenance import commit, machine
 
@@ -38,6 +39,10 @@ class Backtest:
     test_samples: int
     train_seconds: list[float]
     rows: list[Row]
+    metric: str = ""
+    """The first metric."""
+    levers: dict[str, list[float]] = field(default_factory=dict)
+    """Lever -> how much worse the first metric is without it, by seed, see `evaluate.levers`; the strongest first."""
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     commit: str = field(default_factory=commit)
     machine: str = field(default_factory=machine)
@@ -64,7 +69,16 @@ class Backtest:
             f"{self.date}, commit {self.commit}, {self.machine}.",
             "",
         ]
-        return "\n".join([*facts, *head, *lines, ""])
+        return "\n".join([*facts, *head, *lines, "", *self._levers(), ""])
+
+    def _levers(self) -> list[str]:
+        head = [
+            f"What the model relies on: how much worse {self.metric} is where a lever's values are dealt out anew.",
+            "",
+            "| lever | worse by | spread over seeds |",
+            "|---|---|---|",
+        ]
+        return head + [f"| {n} | {np.mean(v):.4f} | {np.ptp(v):.4f} |" for n, v in self.levers.items()]
 
 
 def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], handoff: Handoff) -> Backtest:
@@ -76,17 +90,22 @@ def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], han
     for one in trained:
         by_seed.setdefault(one.bundle.seed, []).append(one)
     figures: dict[tuple[str, str, int | None], list[float]] = {}
+    moved: dict[str, list[float]] = {}
     samples = 0
     for position, folds in enumerate(by_seed.values()):
         judged, of_folds = use_case if position == 0 else _without_baselines(use_case), dict[Any, list[float]]()
-        samples = 0
+        samples, by_lever = 0, dict[str, list[float]]()
         for one in folds:
             material = material_of(step.lake, use_case, time, one.bundle, handoff)
             samples += material.parts.test.count
             for score in compare(judged, material, {"model": one.bundle}):
                 of_folds.setdefault((score.of, score.metric, score.horizon), []).append(score.value)
+            for lever, worse in levers(one.bundle, material).items():
+                by_lever.setdefault(lever, []).append(worse)
         for key, values in of_folds.items():
             figures.setdefault(key, []).append(float(np.mean(values)))
+        for lever, values in by_lever.items():
+            moved.setdefault(lever, []).append(float(np.mean(values)))
     rows = [
         Row(of, metric, horizon, float(np.mean(values)), float(np.max(values) - np.min(values)), values)
         for (of, metric, horizon), values in figures.items()
@@ -105,6 +124,8 @@ def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], han
         test_samples=samples,
         train_seconds=[sum(one.seconds for one in folds) for folds in by_seed.values()],
         rows=rows,
+        metric=use_case.evaluate.metrics[0],
+        levers=dict(sorted(moved.items(), key=lambda item: -float(np.mean(item[1])))),
     )
 
 

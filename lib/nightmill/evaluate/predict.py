@@ -27,7 +27,7 @@ from nightmill.handoff import (
     window_rows,
 )
 from nightmill.models.bundle import Bundle
-from nightmill.models.naive import RULES, Setting
+from nightmill.models.naive import DAY, RULES, Setting, offsets
 
 Floats = NDArray[np.float32]
 BATCH = 4096
@@ -61,6 +61,8 @@ class Material:
         history = use_case.train.history
         since = index.span[1] - history // timedelta(microseconds=1) if history else None
         parts = split_samples(index, window, use_case.evaluate.split, seed, since, gold, fold, zone)
+        if use_case.evaluate.origins == "last":
+            parts = parts._replace(test=last_of_days(parts.test, index, zone))
         return cls(use_case, gold, index, parts, zone, handoff)
 
     def batches(self, samples: Samples, features: list[str]) -> Iterator[Batch]:
@@ -74,6 +76,18 @@ class Material:
         """The same origins seen through a window of another lookback."""
         window = Window(lookback, samples.window.horizon, samples.window.pad)
         return replace(samples, window=window)
+
+
+def last_of_days(samples: Samples, index: Index, zone: str) -> Samples:
+    """Those origins after which another local day begins."""
+    number = np.arange(samples.count)
+    interval = np.searchsorted(samples.edges, number, side="right") - 1
+    origin = samples.first[interval] + number - samples.edges[interval]
+    run = samples.run[interval]
+    ts = index.runs.ts[run] + (origin - index.runs.first[run]) * index.every_us
+    today, next_day = ((at + offsets(at, zone)) // DAY for at in (ts, ts + index.every_us))
+    last = today != next_day
+    return samples.take(interval[last]).at(origin[last], origin[last])
 
 
 def truths(material: Material, samples: Samples) -> Floats:
