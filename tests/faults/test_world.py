@@ -145,6 +145,8 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(town: Town, spark: Spar
         ("open: Permission denied", "MachineError", "no right"),
         ("DELTA_FAILED_TO_MERGE_FIELDS: fields 'speed' and 'speed'", "DataRefused", "column speed has another type"),
         ("DELTA_CONCURRENT_APPEND: files were added", "WorkFailed", "another writer"),
+        ("SparkException: Python worker exited unexpectedly (crashed)", "WorkFailed", "a process of Spark died"),
+        ("java.lang.OutOfMemoryError: Java heap space", "WorkFailed", "a process of Spark died"),
     ],
 )
 def test_what_engines_throw_becomes_a_typed_error(text: str, kind: str, what: str) -> None:

@@ -200,6 +200,8 @@ def test_files_of_attempts_that_came_to_nothing_are_swept_and_replaced_ones_stay
     count = table.delta(before).to_pyarrow_table().num_rows
     committed = sorted(path.relative_to(folder) for path in folder.glob("day=*/*.parquet"))
     killed = [folder / f"day={DAYS[n]}" / f"part-00000-20200101T000000Z-score-abcdef-{n}.parquet" for n in (2, 5)]
+    late = folder / committed[-1].with_name(f"{committed[-1].stem.rpartition('-')[0]}-deadbeef.parquet")
+    killed.append(late)  # an attempt of a run that has committed, which came second
     for path in killed:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half a file")
@@ -207,3 +209,12 @@ def test_files_of_attempts_that_came_to_nothing_are_swept_and_replaced_ones_stay
     assert not any(path.exists() for path in killed)
     assert all((folder / path).exists() for path in committed)
     assert table.delta(before).to_pyarrow_table().num_rows == count, "an older version can still be read"
+
+
+def test_options_that_a_model_does_not_have_from_its_training_are_told(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    _score(town, DAYS[5])
+    assert "train again" not in caplog.text
+    _score(town, DAYS[5], sets=("score.fallback=time_of_day_mean", "model.window=5"))
+    assert "model and score.fallback changed since model 1 was trained" in caplog.text

@@ -36,7 +36,7 @@ class Document:
         return self.places.get(walked, str(self.path))
 
     def merged_over(self, base: Document) -> Document:
-        """This document's values over those of `base`: mappings merge, anything else replaces."""
+        """This document's values over those of `base`: mappings merge, unless of another family; the rest replaces."""
         places = {k: v for k, v in base.places.items() if not _replaced(k, self.data, base.data)}
         return Document(self.path, _merge(base.data, self.data), places | self.places)
 
@@ -91,7 +91,7 @@ class Document:
         inside = self._shown(location[:-1])
         place = self.place(location)
         if item["type"] == "extra_forbidden":
-            known = [*_keys_at(model, location[:-1]), *(["extends"] if len(location) == 1 else [])]
+            known = [*keys_at(model, location[:-1]), *(["extends"] if len(location) == 1 else [])]
             near = _nearest(name, known)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             fix = f"write '{near[0]}'" if near else f"known keys: {', '.join(known)}"
@@ -125,7 +125,7 @@ def _told(model: type[BaseModel], errors: list[Any]) -> list[Any]:
     meant = {
         (*item["loc"][:-1], near)
         for item in unknown
-        for near in _nearest(item["loc"][-1], _keys_at(model, item["loc"][:-1]))
+        for near in _nearest(item["loc"][-1], keys_at(model, item["loc"][:-1]))
     }
     return unknown + [item for item in others if item["type"] != "missing" or item["loc"] not in meant]
 
@@ -205,7 +205,7 @@ def _construct(node: yaml.Node, at: Location, document: Document) -> Any:
 
 
 def _merge(base: Any, over: Any) -> Any:
-    if isinstance(base, dict) and isinstance(over, dict):
+    if _alike(base, over):
         return base | {key: _merge(base.get(key), value) for key, value in over.items()}
     return over
 
@@ -213,31 +213,38 @@ def _merge(base: Any, over: Any) -> Any:
 def _replaced(location: Location, over: Any, base: Any) -> bool:
     """Whether `over` puts another value where `base` had `location`, or above it."""
     for part in location:
-        if not isinstance(over, dict):
+        if not _alike(base, over):
             return True
         if part not in over:
             return False
-        over, base = over[part], base[part] if isinstance(base, dict) else None
-    return not (isinstance(over, dict) and isinstance(base, dict))
+        over, base = over[part], base.get(part)
+    return not _alike(base, over)
 
 
-def _keys_at(annotation: Any, location: Location) -> list[str]:
+def _alike(base: Any, over: Any) -> bool:
+    """Whether one mapping only changes another: of models of different families no option means the same."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return False
+    return "family" not in over or base.get("family", over["family"]) == over["family"]
+
+
+def keys_at(annotation: Any, location: Location) -> list[str]:
     """Keys that the model allows at a location of a pydantic error (which also names union members)."""
     annotation = _strip(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         names = {f.alias or name: f.annotation for name, f in annotation.model_fields.items()}
         if not location:
             return [name for name in names if name not in ("kind", "name")]
-        return _keys_at(names.get(str(location[0]), object), location[1:])
+        return keys_at(names.get(str(location[0]), object), location[1:])
     arguments = get_args(annotation)
     if get_origin(annotation) in (typing.Union, UnionType):
         members = [m for m in arguments if m is not type(None)]
         if location and len(members) > 1:
             chosen = [m for m in members if location[0] in _tags(_strip(m))]
-            return _keys_at(chosen[0], location[1:]) if chosen else []
-        return _keys_at(members[0], location) if members else []
+            return keys_at(chosen[0], location[1:]) if chosen else []
+        return keys_at(members[0], location) if members else []
     if get_origin(annotation) in (list, dict) and location:
-        return _keys_at(arguments[-1], location[1:])
+        return keys_at(arguments[-1], location[1:])
     return []
 
 

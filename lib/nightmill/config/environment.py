@@ -12,7 +12,7 @@ from nightmill.config.values import Duration, Options, Size
 class Spark(Options):
     """The Spark session."""
 
-    master: str | None = "local[*]"
+    master: str | None = "local[*,2]"
     """Spark master; null leaves it to spark-submit."""
     memory: str = Field(default="2g", pattern=r"^[1-9][0-9]*[kmgtKMGT]$")
     """Driver heap where Nightmill itself starts the JVM, as in 512m or 2g."""

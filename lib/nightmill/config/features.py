@@ -269,7 +269,9 @@ class Rolling(Kind):
     @property
     def levers(self) -> dict[str, str]:
         """Gold column -> what somebody would turn to move it."""
-        return dict(zip(self.names, [name for name in self.of for _ in range(len(self.over) * len(self.take))], strict=True))
+        return dict(
+            zip(self.names, [name for name in self.of for _ in range(len(self.over) * len(self.take))], strict=True)
+        )
 
 
 class Lag(Kind):

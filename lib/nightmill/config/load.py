@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from nightmill.config.check import check_data_set
 from nightmill.config.dataset import DataSet
-from nightmill.config.document import Document, read
+from nightmill.config.document import Document, keys_at, read
 from nightmill.config.environment import Environment
 from nightmill.config.usecase import Input, UseCase
 from nightmill.config.values import DATA, Options
@@ -168,9 +168,17 @@ def _split(item: str) -> tuple[str, str]:
 
 def _override(document: Document, model: type[Options], overrides: tuple[tuple[str, str], ...]) -> Document:
     for key, value in overrides:
-        if key.split(".")[0] in model.model_fields:
+        if _is_of(key, model):
             document = document.with_value(key, value)
     return document
+
+
+def _is_of(key: str, model: type[Options]) -> bool:
+    """Whether a dotted key is of that model; one that none of them knows is of all that have its section."""
+    section, *rest = key.split(".")
+    owners = [owner for owner in (Environment, UseCase, DataSet) if section in owner.model_fields]
+    knowing = [owner for owner in owners if rest and rest[0] in keys_at(owner, (section,))]
+    return model in (knowing or owners)
 
 
 def _stepped(data_set: DataSet, item: Input) -> DataSet:

@@ -7,7 +7,7 @@ are Useful". It says what the model relies on, not what would happen if somebody
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,14 +34,14 @@ def levers(bundle: Bundle, material: Material) -> dict[str, float]:
     names = list(bundle.shape.features)
     size = 4 * bundle.shape.lookback * len(names)
     samples = material.parts.test.thinned(max(1, min(SAMPLES, MEMORY // size)))
-    windows = [batch.map(torch.clone) for batch in material.batches(samples, names)]
-    real = torch.cat([batch.weight > 0 for batch in windows]).numpy()
-    x, y = (torch.cat([getattr(batch, name) for batch in windows]) for name in ("x", "y"))
-    truth, codes = y.numpy()[real], bundle.codes(material.index.entities)
+    seen = [(b.x[real], b.y[real], b.entity[real]) for b in material.batches(samples, names) for real in [b.weight > 0]]
+    x, y, entity = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    truth, codes = y.numpy(), bundle.codes(material.index.entities)
 
     def judged(values: Tensor) -> float:
-        said = [bundle.predict(b._replace(x=part), codes).value for b, part in zip(windows, values.split(BATCH))]
-        return _figure(material.use_case, bundle, truth, np.concatenate(said)[real])
+        parts = map(_Seen, values.split(BATCH), entity.split(BATCH))
+        said = np.concatenate([bundle.predict(part, codes).value for part in parts])
+        return _figure(material.use_case, bundle, truth, said)
 
     usual, metric = judged(x), METRICS[material.use_case.evaluate.metrics[0]]
     formulas = [f for f in material.use_case.features if isinstance(f, Formula) and set(f.reads) <= set(names)]
@@ -56,6 +56,13 @@ def levers(bundle: Bundle, material: Material) -> dict[str, float]:
         now = judged(moved)
         found[lever] = usual - now if metric.higher else now - usual
     return found
+
+
+class _Seen(NamedTuple):
+    """What a model looks at."""
+
+    x: Tensor
+    entity: Tensor
 
 
 def _figure(use_case: UseCase, bundle: Bundle, truth: Floats, value: Floats) -> float:

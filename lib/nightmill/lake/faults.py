@@ -57,6 +57,12 @@ def translate(error: BaseException, where: str) -> NightmillError | None:
         )
     if re.search(r"Delta(Concurrent|ConcurrentAppend|ConcurrentDelete)|DELTA_CONCURRENT", text):
         return WorkFailed("another writer changed the table meanwhile", where=where, fix="run the command again")
+    if re.search(r"Python worker exited unexpectedly|ExecutorLostFailure|OutOfMemoryError|Java heap space", text):
+        return WorkFailed(
+            "a process of Spark died, as it does when memory runs out; nothing half-written is visible",
+            where=where,
+            fix="run the command again; on fewer cores, as with --set spark.master=local[2], it needs less memory",
+        )
     return None
 
 

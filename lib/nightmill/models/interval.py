@@ -24,9 +24,9 @@ class Offsets:
     edges: Array
     """[levels - 1] where a level ends and the next begins, ascending, in the target's unit."""
     low: Array
-    """[levels] in the target's unit, usually negative where the head gives a point."""
+    """[levels] in the target's unit, never above 0 where the head gives a point."""
     high: Array
-    """[levels] in the target's unit."""
+    """[levels] in the target's unit, never below 0 where the head gives a point."""
     count: tuple[int, ...]
     """[levels] known validation residuals that each level's offsets rest on; none where there is no interval."""
 
@@ -109,16 +109,18 @@ def calibrate(truth: Array, lower: Array, upper: Array, share: float) -> Interva
     floor((n + 1) a / 2)-th from the lower end and high the ceil((n + 1)(1 - a / 2))-th from the upper: Lei et al.
     2018, "Distribution-Free Predictive Inference for Regression", for a point, and Romano, Patterson & Candès 2019,
     "Conformalized Quantile Regression", for quantiles. Where n is too small for that rank, the outermost residual
-    stands in and the interval covers less than it should; with no residual at all it is infinite.
+    stands in and the interval covers less than it should; with no residual at all it is infinite. The interval of a
+    point holds the point: where nearly all truths lie on one side of it, it covers more than it should.
 
     That is done for each of up to LEVELS levels of the prediction apart, as its quantiles part them: Boström &
     Johansson 2020, "Mondrian Conformal Regressors". So an interval is as wide as errors are where the prediction lies,
     and still right where other levels are more frequent than they were in validation.
     """
-    return Interval(share, tuple(_offsets(*columns, share) for columns in zip(truth.T, lower.T, upper.T)))
+    points = upper is lower
+    return Interval(share, tuple(_offsets(*columns, share, points) for columns in zip(truth.T, lower.T, upper.T)))
 
 
-def _offsets(truth: Array, lower: Array, upper: Array, share: float) -> Offsets:
+def _offsets(truth: Array, lower: Array, upper: Array, share: float, points: bool) -> Offsets:
     known = ~np.isnan(truth)
     truth, lower, upper = truth[known].astype(np.float64), lower[known], upper[known]
     middle = _middle(lower, upper)
@@ -134,6 +136,8 @@ def _offsets(truth: Array, lower: Array, upper: Array, share: float) -> Offsets:
         above = int(np.ceil((n + 1) * (1 + share) / 2 - 1e-9))
         low.append(np.sort(truth[here] - lower[here])[max(below, 1) - 1] if n else -np.inf)
         high.append(np.sort(truth[here] - upper[here])[min(above, n) - 1] if n else np.inf)
+    if points:
+        low, high = [min(end, 0.0) for end in low], [max(end, 0.0) for end in high]
     return Offsets(edges, np.asarray(low, np.float32), np.asarray(high, np.float32), tuple(count))
 
 

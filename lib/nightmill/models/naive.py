@@ -232,11 +232,13 @@ class Fallback:
     def predict(self, code: Ints, ts: Ints, own: Floats, late: Ints) -> tuple[Floats, Floats, Floats]:
         """(value, lo, hi), each [n, steps]; `late` [n] is how many rows ago the newest known value was.
 
-        Of a value that is late the interval is that of as many steps further ahead, as far as there is one.
+        Of a value that is late the interval is that of as many steps further ahead, as far as there is one, and so it
+        is of the mean that stands in where a rule that looks back finds no value.
         """
         value = self.rule.predict(code, ts, own)
         lo, hi = np.empty_like(value), np.empty_like(value)
-        late = np.minimum(late, len(self.interval.steps) - 1)
+        last = len(self.interval.steps) - 1
+        late = np.where(np.isnan(own) & self.rule.looks_back, last, np.minimum(late, last))
         for by in np.unique(late).tolist():
             some = late == by
             middle = value[some]

@@ -65,6 +65,13 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
     champion = champion_of(step.lake, use_case, registry, time, day)
     stored = registry.stored(use_case.name, champion)
     bundle = Bundle.described(stored.read(DESCRIPTION, registry.storage_options), stored.of)
+    if changed := _changed(use_case, bundle):
+        log.warning(
+            "%s: %s changed since model %d was trained, which keeps what it was trained with: train again",
+            use_case.name,
+            " and ".join(changed),
+            champion,
+        )
     day = day or max(gold_table.days(gold_version), default=None)
     if day is None:
         raise DataRefused(f"{use_case.name}: gold is empty", where=gold_table.uri, fix="run `nightmill features` first")
@@ -101,6 +108,7 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
         day=day,
         facts=Facts(bundle.target, champion, gold.version, step.run_id, scored_at, hindsight),
         marks=Marks.of(bundle.shape, use_case.monitor, bundle.threshold),
+        zone=time.zone if time.is_daily else None,
     )
     spark = start()
     row_bytes = 4 * len(bundle.shape.features)
@@ -164,6 +172,17 @@ def champion_of(lake: Lake, use_case: UseCase, registry: Registry, time: Time, d
     told = events(lake, "promotions", subject=use_case.name)
     earlier = [row for row in told if (row["night"] <= day if row.get("night") else row["at"] < end)]
     return int(earlier[-1]["model_version"]) if earlier else current
+
+
+def _changed(use_case: UseCase, bundle: Bundle) -> list[str]:
+    """Options that a model keeps from its training and that are others by now; a fallback that is left out is not."""
+    then, now = bundle.training.get("use_case", {}), use_case.model_dump(mode="json", by_alias=True)
+    found = [name for name in ("target", "features", "model") if name in then and then[name] != now[name]]
+    if then and then["score"]["interval"] != now["score"]["interval"]:
+        found.append("score.interval")
+    if bundle.fallback is not None and use_case.fallback not in (None, bundle.fallback.name):
+        found.append("score.fallback")
+    return found
 
 
 def _bounds(day: date, time: Time) -> tuple[int, int]:

@@ -49,6 +49,7 @@ FILE_SCHEMA = pa.schema([field for field in SCHEMA if field.name != "day"])
 def replace_day(table: Table, day: date, parts: Sequence[Part], note: dict[str, Any], lease: Lease) -> int:
     """Makes these files the table's rows of that day, in one commit; readers see the old day or the new one."""
     options = table.lake.storage_options or None
+    note = note | {"parts": [_mark(part.path) for part in parts]}
     with translated(table.uri):
         if not table.exists():
             DeltaTable.create(
@@ -76,24 +77,37 @@ def replace_day(table: Table, day: date, parts: Sequence[Part], note: dict[str, 
 def sweep(table: Table, run_id: str) -> list[str]:
     """Removes files that tasks left and that no commit names; returns their paths.
 
-    They are of attempts that failed or came second, of this run, and of runs that were killed. The caller holds the
-    table's lease, so that no other run is at work; files that a commit has replaced stay for readers of older versions.
+    They are of attempts that failed or came second, even after their run's commit, and of runs that were killed. The
+    caller holds the table's lease, so that no other run is at work; files that a commit has replaced stay for readers
+    of older versions.
     """
     delta, folder = table.delta(), Folder(table.uri, table.lake.storage_options)
     active = {unquote(action["path"]) for action in pa.table(delta.get_add_actions()).select(["path"]).to_pylist()}
     files = [name for name in folder.names() if name.startswith("day=") and name.endswith(".parquet")]
     loose = [name for name in files if name not in active]
-    known = _runs(delta) - {run_id} if loose else set[str]()
-    lost = [name for name in loose if not any(run in name for run in known)]
+    known = _committed(delta) if loose else {}
+    named = {mark for marks in known.values() for mark in marks or ()}
+    unsaid = [run for run, marks in known.items() if marks is None and run != run_id]
+    lost = [name for name in loose if _mark(name) not in named and not any(run in name for run in unsaid)]
     for name in lost:
         folder.delete(name)
     return lost
 
 
-def _runs(delta: DeltaTable) -> set[str]:
-    """Those that have committed, as far back as the log tells."""
-    notes = (commit.get("nightmill") for commit in delta.history())
-    return {json.loads(note)["run"] for note in notes if note}
+def _committed(delta: DeltaTable) -> dict[str, list[str] | None]:
+    """Run -> marks of the files that its commits named, as far back as the log tells; None of one that did not say."""
+    found: dict[str, list[str] | None] = {}
+    for commit in delta.history():
+        if commit.get("nightmill"):
+            note = json.loads(commit["nightmill"])
+            before, marks = found.setdefault(note["run"], []), note.get("parts")
+            found[note["run"]] = None if before is None or marks is None else before + marks
+    return found
+
+
+def _mark(path: str) -> str:
+    """What a file's name has alone."""
+    return path.removesuffix(".parquet").rpartition("-")[2]
 
 
 def _milliseconds(note: dict[str, Any]) -> int:

@@ -48,6 +48,8 @@ class Assignment:
     day: date
     facts: Facts
     marks: Marks
+    zone: str | None = None
+    """Of a series whose steps are days: they begin at its midnights, 23 or 25 hours apart where clocks change."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def score_slice(assignment: Assignment, number: int, todo: Samples | Rest, place
     ahead, every = bundle.shape.ahead, assignment.index.every_us
     uri, day, facts, marks = assignment.table_uri, assignment.day, assignment.facts, assignment.marks
     reasons = REASONS if isinstance(todo, Rest) else ()
-    with Writer(uri, day, number, facts, assignment.names, ahead, every, marks.labels, reasons) as writer:
+    with Writer(
+        uri, day, number, facts, assignment.names, ahead, every, marks.labels, reasons, assignment.zone
+    ) as writer:
         for entity, ts, said, reason in _predicted(bundle, assignment, todo, place):
             writer.add(entity, ts, said, marks.put(said), reason)
     return writer.part()

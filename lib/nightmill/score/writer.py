@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyarrow.fs import FileSystem, LocalFileSystem, PyFileSystem
 
 from nightmill.models.bundle import Predicted
+from nightmill.models.naive import offsets
 from nightmill.score.table import FILE_SCHEMA
 
 GROUP = 131_072
@@ -84,13 +85,14 @@ class Writer:
         every: int,
         labels: Sequence[str] = (),
         reasons: Sequence[str] = (),
+        zone: str | None = None,
     ) -> None:
-        """`names` of entities; `ahead` [steps] and `every` (µs) say which times are predicted; `labels` and `reasons`
-        are what those columns may hold, none where they stay empty."""
+        """`names` of entities; `ahead` [steps] and `every` (µs, by the clocks of `zone` where it is given) say which
+        times are predicted; `labels` and `reasons` are what those columns may hold, none where they stay empty."""
         self.path = posixpath.join(
             f"day={day.isoformat()}", f"part-{number:05d}-{facts.run_id}-{uuid.uuid4().hex[:8]}.parquet"
         )
-        self._names, self._ahead, self._every = pa.array(names, pa.string()), ahead, every
+        self._names, self._ahead, self._every, self._zone = pa.array(names, pa.string()), ahead, every, zone
         self._size = max(1, GROUP // len(ahead))
         self._facts, self._held = facts, 0
         self._entity, self._ts = np.empty(self._size, np.int32), np.empty(self._size, np.int64)
@@ -166,6 +168,8 @@ class Writer:
         first = int(entity.min())
         names = self._names.slice(first, int(entity.max()) - first + 1)
         target_ts = (ts[:, None] + self._ahead * self._every).ravel()
+        if self._zone is not None:
+            target_ts += np.repeat(offsets(ts, self._zone), steps) - offsets(target_ts, self._zone)
         found: dict[str, Any] = {
             "entity": pa.DictionaryArray.from_arrays(pa.array(np.repeat(entity - first, steps)), names),
             "ts": pa.array(np.repeat(ts, steps)),

@@ -46,6 +46,14 @@ def test_extends_merges_mappings_and_replaces_everything_else(tmp_path: Path) ->
     assert places == {"a.x": "base.yaml:1", "a.y": "child.yaml:2", "b": "child.yaml:3", "d": "base.yaml:4"}
 
 
+def test_a_model_of_another_family_takes_the_place_of_that_of_the_file_it_extends(tmp_path: Path) -> None:
+    write(tmp_path, "base.yaml", "model:\n  family: mlp\n  window: 50\n")
+    assert read(write(tmp_path, "a.yaml", "extends: base\nmodel: {window: 9}\n")).data["model"]["family"] == "mlp"
+    child = read(write(tmp_path, "b.yaml", "extends: base\nmodel: {family: trees}\n"))
+    assert child.data == {"model": {"family": "trees"}}
+    assert child.place(["model", "window"]).endswith("b.yaml:2")
+
+
 @pytest.mark.parametrize("written", ["up/base", "up/base.yaml", "up/base.v2.yaml", "up/base.yml"])
 def test_extends_names_a_file_beside_it_with_or_without_its_ending(tmp_path: Path, written: str) -> None:
     (tmp_path / "up").mkdir()

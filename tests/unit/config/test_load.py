@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -292,6 +293,14 @@ def test_set_reaches_the_use_case_and_the_environment(conf: Path) -> None:
     configuration = load(conf, "train.epochs=7", "model.dropout=10 %", "spark.memory=3g")
     use_case = configuration.use_case("town/traffic")
     assert (use_case.train.epochs, use_case.model.dropout, configuration.environment.spark.memory) == (7, 0.1, "3g")
+
+
+def test_set_reaches_the_monitor_that_has_the_key(conf: Path) -> None:
+    configuration = load(conf, "monitor.error=9", "monitor.late=5 h")
+    assert configuration.use_case("town/traffic").monitor.error == 9
+    assert configuration.data_set("data/town/traffic").monitor.late == timedelta(hours=5)
+    with pytest.raises(ConfigError, match="unknown key 'eror' in monitor"):
+        load(conf, "monitor.eror=9").use_case("town/traffic")
 
 
 def test_the_digest_is_of_the_values_not_of_the_text(conf: Path) -> None:

@@ -38,6 +38,12 @@ def test_each_step_has_its_own_interval():
     assert ends(found) == ([-1, -100], [1, 100])
 
 
+def test_the_interval_of_a_point_holds_the_point():
+    truth = np.arange(1, 20, dtype=np.float32)[:, None]
+    assert ends(around(truth, np.zeros_like(truth), 0.8)) == ([0], [18])
+    assert ends(around(-truth, np.zeros_like(truth), 0.8)) == ([-18], [0])
+
+
 def test_unknown_truths_are_left_out():
     truth = np.array([[np.nan], [-1], [1], [np.nan]], np.float32)
     found = around(truth, np.zeros_like(truth), 0.3)

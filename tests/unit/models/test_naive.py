@@ -119,3 +119,13 @@ def test_a_value_that_is_late_has_the_interval_of_more_steps_ahead():
     value, lo, hi = fallback.predict(np.ones(3, int), np.zeros(3, int), np.full(3, 9, np.float32), np.array([0, 1, 99]))
     assert np.array_equal(value, np.full((3, 3), 9))
     assert (value - lo).tolist() == (hi - value).tolist() == [[1, 2, 4], [2, 4, 4], [4, 4, 4]]
+
+
+def test_the_mean_that_stands_in_for_a_lost_value_has_the_widest_interval():
+    target = np.array([1.0, 3.0])
+    rule = fitted(LastValue, np.ones(2, int), np.zeros(2, int), target, target, horizon=3)
+    fallback = Fallback("last_value", rule, Interval(0.8, steps(1, 2, 4)))
+    value, lo, hi = fallback.predict(
+        np.ones(1, int), np.zeros(1, int), np.full(1, np.nan, np.float32), np.zeros(1, int)
+    )
+    assert value.tolist() == [[2, 2, 2]] and (value - lo).tolist() == (hi - value).tolist() == [[4, 4, 4]]

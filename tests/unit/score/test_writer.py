@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -52,6 +53,16 @@ def test_rows_are_tidy_and_of_the_tables_types(tmp_path):
          "value": v, "lo": v - 1, "hi": v + 1} | common
         for e, n, h, v in (("a", 0, 1, 1.0), ("a", 0, 2, 2.0), ("c", 1, 1, 3.0), ("c", 1, 2, 4.0))
     ]  # fmt: skip
+
+
+def test_a_step_of_a_day_ends_at_a_local_midnight_where_clocks_change(tmp_path):
+    midnight = [datetime(2026, 3, day, tzinfo=ZoneInfo("Europe/Berlin")) for day in (28, 29, 30, 31)]
+    day = timedelta(days=1) // timedelta(microseconds=1)
+    with Writer(str(tmp_path), date(2026, 3, 28), 0, FACTS, ["a"], np.arange(1, 3), day, zone="Europe/Berlin") as into:
+        ts = np.array([micros(midnight[0]), micros(midnight[1])])
+        into.add(np.zeros(2, int), ts, said(np.zeros((2, 2), np.float32)))
+    targets = pq.read_table(tmp_path / into.part().path)["target_ts"].to_pylist()
+    assert targets == [midnight[1], midnight[2], midnight[2], midnight[3]]
 
 
 def test_statistics_tell_what_the_file_holds(tmp_path):
