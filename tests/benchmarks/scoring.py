@@ -406,7 +406,45 @@ def per_series(spark: SparkSession, rows: DataFrame, files: dict[str, bytes], ur
     _write(found, uri)
 
 
-PARTS = {"city": city, "rows": rows_of_a_table, "series": series}
+def programs(report: Report, lake: Lake, spark: SparkSession, asked: argparse.Namespace) -> None:
+    """What scoring would gain from a program made of the network, and how long each worker would wait for it."""
+    makers: dict[str, Callable[[torch.nn.Module, tuple[Any, ...]], Callable[..., Any]]] = {
+        "as scoring runs it": lambda network, given: network,
+        "torch.export": lambda network, given: torch.export.export(network, given).module(),
+        "torch.jit, traced and frozen": lambda network, given: torch.jit.freeze(torch.jit.trace(network, given)),
+        "torch.compile": lambda network, given: torch.compile(network),
+    }
+    report.head(
+        "The network alone as a program, a thread, batches of 4,096", "", "", "seconds to make", "ns per window",
+        "largest difference",
+    )  # fmt: skip
+    torch.set_num_threads(1)
+    wide = Shape(tuple(FEATURES), 1, 1, False, SERIES, FEATURES[0], 5.0)
+    long = Shape(("speed", "minute_of_week"), 12, 12, False, SERIES, "speed", 5.0)
+    for title, options_, shape in (("MLP 17-64-64-1", MLP, wide), ("STID of 64, windows of 12", STID, long)):
+        network = bundle(options_, shape, "bench/program", names(SERIES)).network.eval()
+        x = 50 + torch.randn(4096, shape.lookback, len(shape.features))
+        given = x, torch.arange(4096) % SERIES
+        usual: torch.Tensor | None = None
+        for how, make in makers.items():
+            with torch.no_grad():
+                begun = time.perf_counter()
+                program = make(network, given)
+                said = program(*given)
+                made = time.perf_counter() - begun
+                least = min(_took(program, given) for _ in range(50 * TURNS))
+            usual = said if usual is None else usual
+            apart_by = float((said - usual).abs().max())
+            report.row(title, how, f"{made:.1f}", f"{least / 4096 * 1e9:.0f}", f"{apart_by:.1g}")
+
+
+def _took(program: Callable[..., Any], given: tuple[Any, ...]) -> float:
+    begun = time.perf_counter()
+    program(*given)
+    return time.perf_counter() - begun
+
+
+PARTS = {"city": city, "rows": rows_of_a_table, "series": series, "programs": programs}
 
 
 def main() -> int:
