@@ -185,6 +185,8 @@ class ByTime(Options):
     """Share of the time steps before the test, as 10 %, or how long it is, as 30 d, or its first day, as 2020-08-01."""
     test: Part = 0.2
     """Share of the time steps at the end, or how long it is, or its first day."""
+    reach_back: bool = False
+    """Windows of validation and test may begin in the part before, as a night's do; else they lie inside theirs."""
 
     @model_validator(mode="after")
     def _some_train(self) -> ByTime:

@@ -111,18 +111,23 @@ def select_samples(
     entities: Collection[str] | None = None,
     last_only: bool = False,
     with_future: bool = True,
+    reach_back: bool = False,
 ) -> Samples:
     """All windows whose past and future rows lie in one run and in [since, until), µs UTC.
 
-    `entities` keeps only those named. `last_only` keeps each entity's last possible origin. `with_future=False`
+    With `reach_back` only what is to be predicted lies there, and the past wherever it does. `entities` keeps only those
+    named. `last_only` keeps each entity's last possible origin. `with_future=False`
     is for scoring: the rows to predict need not exist. With `window.pad` rows before the run or before `since` are
     replaced by the first row that may be seen. May be empty.
     """
     runs, every = index.runs, index.every_us
     skipped = np.zeros_like(runs.ts) if since is None else np.clip(_steps(since - runs.ts, every), 0, runs.length)
     stop = runs.length if until is None else np.clip(_steps(until - runs.ts, every), 0, runs.length)
-    seen_from, seen_to = runs.first + skipped, runs.first + stop - 1
+    begin, seen_to = runs.first + skipped, runs.first + stop - 1
+    seen_from = runs.first if reach_back else begin
     first = seen_from if window.pad else seen_from + window.lookback - 1
+    if reach_back:
+        first = np.maximum(first, begin - (1 if window.horizon else 0))
     last = seen_to - (window.horizon if with_future else 0)
     keep = first <= last
     if entities is not None:

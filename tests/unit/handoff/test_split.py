@@ -16,7 +16,7 @@ from .conftest import EVERY, STEP, make_index, series, write_gold
 from .test_samples import origins
 
 
-def by_time(**shares: float | timedelta | date) -> Split:
+def by_time(**shares: float | timedelta | date | bool) -> Split:
     return Split(time=ByTime(**shares))
 
 
@@ -51,6 +51,19 @@ def test_by_time_a_part_may_be_so_long_or_begin_on_a_local_day():
     days = by_time(validation=date(1970, 1, 3), test=date(1970, 1, 5))
     parts = split_samples(index, Window(1, 0), days, seed=0, zone="Europe/Athens")  # two hours ahead
     assert [part.first.tolist() for part in parts] == [[0], [2 * day - 24], [4 * day - 24]]
+
+
+def test_by_time_windows_may_reach_back_and_then_each_row_of_a_part_is_predicted():
+    index = make_index(("a", 0, 20), ("b", 14, 6))
+    split = by_time(validation=0.2, test=0.2, reach_back=True)
+    parts = split_samples(index, Window(4, 1), split, seed=0)
+    assert [origins(part) for part in parts] == [[*range(3, 11)], [11, 12, 13, 14], [*range(15, 19), *range(23, 25)]]
+    rows = split_samples(index, Window(4, 0, pad=True), split, seed=0)
+    assert [origins(part) for part in rows] == [
+        [*range(12)],
+        [*range(12, 16), 20, 21],
+        [*range(16, 20), *range(22, 26)],
+    ]
 
 
 def test_by_time_targets_that_reach_into_the_next_part_are_left_out():
