@@ -115,8 +115,8 @@ def select_samples(
 ) -> Samples:
     """All windows whose past and future rows lie in one run and in [since, until), µs UTC.
 
-    With `reach_back` only what is to be predicted lies there, and the past wherever it does. `entities` keeps only those
-    named. `last_only` keeps each entity's last possible origin. `with_future=False`
+    With `reach_back` only what is to be predicted lies there, and the past wherever it does. `entities` keeps only
+    those named. `last_only` keeps each entity's last possible origin. `with_future=False`
     is for scoring: the rows to predict need not exist. With `window.pad` rows before the run or before `since` are
     replaced by the first row that may be seen. May be empty.
     """

@@ -44,11 +44,13 @@ def split_samples(
 
     By time: the end of the table is the test, what lies before it the validation, each as long as `split` says; a
     window, or with `reach_back` what it predicts, lies inside one part; `zone` is where the first day of a part begins.
+
     By entity: the test's entities are predicted once each, from their last possible origin; each validation entity from
-    points spread evenly over its life, the first a random one. Membership and points are hashes of seed and entity name,
-    so they stay when other entities come or go. By folds the entities, in order of their mean target in `gold` and then
-    by chance, are dealt out one by one, so that all folds have alike targets; those of `fold` are the test, all of
-    their windows.
+    points spread evenly over its life, the first a random one. Membership and points are hashes of seed and entity
+    name, so they stay when other entities come or go.
+
+    By folds the entities, in order of their mean target in `gold` and then by chance, are dealt out one by one, so that
+    all folds have alike targets; those of `fold` are the test, all of their windows.
 
     Raises DataRefused where a part is empty, or a single entity should be split by entity.
     """
