@@ -80,13 +80,16 @@ def score_slices(
     """All slices of one Spark partition; what is refused would be refused again, so no attempt is made to repeat it."""
     from pyspark import TaskContext
 
-    place = Place.of_task(TaskContext.get())
+    place, known = Place.of_task(TaskContext.get()), len(_SEEN)
     for number, todo in slices:
         try:
             yield score_slice(assignment, number, todo, place)
         except NightmillError as error:
             yield error
             return
+    if len(_SEEN) > known:  # Spark collects garbage after each task: 0.15 s if it goes through all of torch every time
+        gc.collect()
+        gc.freeze()
 
 
 def score_slice(assignment: Assignment, number: int, todo: Samples | Rest, place: Place = Place()) -> Part:
@@ -133,9 +136,11 @@ def _loaded(assignment: Assignment, device: torch.device) -> Bundle:
         while len(_MODELS) >= MODELS:
             del _MODELS[next(iter(_MODELS))]
         _MODELS[key] = Bundle.from_files(assignment.model.load(), assignment.model.of).to(device)
-        gc.freeze()  # Spark collects garbage after each task: 0.15 s if it goes through all of torch every time
+        _SEEN.add(assignment.model.place)
     return _MODELS[key]
 
 
 _MODELS: dict[tuple[Stored, str], Bundle] = {}
 """Those of this process, by their files and device."""
+_SEEN: set[str] = set()
+"""Places of the models that this process has ever loaded."""
