@@ -136,11 +136,11 @@ def _loaded(assignment: Assignment, device: torch.device) -> Bundle:
         while len(_MODELS) >= MODELS:
             del _MODELS[next(iter(_MODELS))]
         _MODELS[key] = Bundle.from_files(assignment.model.load(), assignment.model.of).to(device)
-        _SEEN.add(assignment.model.place)
+        _SEEN.add(assignment.model)
     return _MODELS[key]
 
 
 _MODELS: dict[tuple[Stored, str], Bundle] = {}
 """Those of this process, by their files and device."""
-_SEEN: set[str] = set()
-"""Places of the models that this process has ever loaded."""
+_SEEN: set[Stored] = set()
+"""Those that this process has ever loaded."""
