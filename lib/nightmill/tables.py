@@ -125,11 +125,14 @@ def _backtest(item: Any, console: Console) -> None:
     for row in item.rows:
         table.add_row(row.of, row.metric, str(row.horizon or "all"), f"{row.mean:.4f}", f"{row.spread:.4f}")
     console.print(table)
-    title = f"How much worse {item.metric} is with a lever's values dealt out anew"
-    table = headed("lever", "worse by", "spread", title=title)
-    for name, values in list(item.levers.items())[:LEVERS]:
-        table.add_row(name, f"{mean(values):.4f}", f"{max(values) - min(values):.4f}")
-    console.print(table)
+    stressed, relied = "How the model stands bad inputs", "How much worse it is with a lever's values dealt out anew"
+    levers = dict(list(item.levers.items())[:LEVERS])
+    for title, what, figures in ((stressed, "inputs", item.stress), (relied, "lever", levers)):
+        if figures:
+            table = headed(what, item.metric, "spread", title=title)
+            for name, values in figures.items():
+                table.add_row(name, f"{mean(values):.4f}", f"{max(values) - min(values):.4f}")
+            console.print(table)
     seconds = ", ".join(f"{s:.0f} s" for s in item.train_seconds)
     console.print(f"{item.test_samples} test samples; training {seconds}; commit {item.commit}; {item.machine}")
 

@@ -221,6 +221,11 @@ class Column(Options):
         return self
 
 
+def array_type(of: str) -> str:
+    """Number type in gold of an array that has numbers of this type in silver."""
+    return of if of == "uint8" else "float32"
+
+
 _TYPES = {"float": "numbers", "int": "numbers", "text": "texts", "array": "arrays", "bool": "truth values"}
 _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "between": ("float", "int"),
@@ -299,6 +304,12 @@ class Contract(Options):
     def kept(self) -> list[str]:
         """Columns of silver beside `ts` and those of Nightmill's own: the key's, then the contract's."""
         return list(dict.fromkeys([*self.entity, *self.columns]))
+
+    def array_of(self, name: str | None) -> tuple[str, tuple[int, ...]] | None:
+        """Number type in gold, and size along each axis, of a column of arrays; None without a name."""
+        if name is None:
+            return None
+        return array_type(str(self.columns[name].of)), tuple(self.columns[name].shape or ())
 
     def column(self, name: str) -> Column:
         """The named column's contract; key columns default to text."""

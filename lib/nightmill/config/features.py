@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
 
 from nightmill.config.relation import read_formula
 from nightmill.config.values import Duration, Options, one_key, short_duration
@@ -304,6 +304,95 @@ class Lag(Kind):
         return dict(zip(self.names, [name for name in self.of for _ in self.by], strict=True))
 
 
+class Array(Kind):
+    """An image or a waveform of the row, as it is: all that a model for arrays sees, so it is the only feature."""
+
+    kind: Literal["array"] = "array"
+    of: str
+    """Column of type array."""
+
+    @property
+    def names(self) -> list[str]:
+        """The gold column: bytes of numbers, all of one size."""
+        return [self.of]
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns."""
+        return [self.of]
+
+
+class Waveform(Kind):
+    """What a waveform's samples say as a whole."""
+
+    kind: Literal["waveform"] = "waveform"
+    of: str
+    """Column of type array."""
+    take: list[Literal["rms", "peak", "crest", "kurtosis", "skewness"]] = ["rms", "peak", "crest", "kurtosis"]
+    """Of the samples less their mean. rms: root of the mean square; peak: greatest absolute value; crest: peak by rms;
+    kurtosis: 3 for a normal distribution."""
+
+    @property
+    def names(self) -> list[str]:
+        """The gold columns."""
+        return [f"{self.of}_{how}" for how in self.take]
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns."""
+        return [self.of]
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict.fromkeys(self.names, self.of)
+
+
+class Spectrum(Kind):
+    """Power of a waveform by frequency: decadic logarithms, in the samples' unit squared per hertz."""
+
+    kind: Literal["spectrum"] = "spectrum"
+    of: str
+    """Column of type array."""
+    rate: float = Field(gt=0, allow_inf_nan=False)
+    """Samples per second."""
+    bands: NonNegativeInt = 32
+    """Bands up to half the rate, each as much wider than the one before, one feature each."""
+    envelope: bool = False
+    """Of the waveform's envelope instead: how its strength goes up and down, as by a ball that runs over a dent."""
+    orders: list[float] = []
+    """Multiples of the speed at which something turns, as of a bearing's balls: the power there, one feature each."""
+    speed: float | str | None = None
+    """Turns per second, or the column that holds them; for orders."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Spectrum:
+        if bool(self.orders) != (self.speed is not None):
+            raise ValueError("orders and speed need each other: multiples, and of how many turns per second")
+        if not self.bands and not self.orders:
+            raise ValueError("name bands or orders: which powers to take")
+        if any(order <= 0 for order in self.orders):
+            raise ValueError("orders are above 0")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The gold columns."""
+        what = f"{self.of}_envelope" if self.envelope else self.of
+        bands = [f"{what}_band{number}" for number in range(1, self.bands + 1)]
+        return [*bands, *[f"{what}_order{order:g}" for order in self.orders]]
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns."""
+        return [self.of, *([self.speed] if isinstance(self.speed, str) else [])]
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict.fromkeys(self.names, self.of)
+
+
 def plain(name: str) -> str:
     """What a column of another input is called in gold: machines.age is machines_age."""
     return name.replace(".", "_")
@@ -311,7 +400,18 @@ def plain(name: str) -> str:
 
 Feature = Annotated[
     Annotated[
-        Columns | Calendar | Categories | Formula | Neighbours | NetworkMean | Events | Rolling | Lag,
+        Columns
+        | Calendar
+        | Categories
+        | Formula
+        | Neighbours
+        | NetworkMean
+        | Events
+        | Rolling
+        | Lag
+        | Array
+        | Waveform
+        | Spectrum,
         Field(discriminator="kind"),
     ],
     BeforeValidator(one_key("a feature", "- calendar: [minute_of_week]")),

@@ -104,6 +104,7 @@ class Configuration:
         document = self.documents.get(use_case.name) or Document(Path(f"conf/{use_case.name}.yaml"), {})
         _check_columns(use_case, found, document)
         _check_keys(use_case, found, document)
+        _check_arrays(use_case, found, document)
         _check_holidays(use_case, found, document)
         _check_slices(use_case, found, document)
         return found
@@ -241,6 +242,24 @@ def _no_column(use_case: UseCase, data_set: DataSet, name: str, known: Sequence[
     near = difflib.get_close_matches(name, known, 1, 0.5)
     fix = f"did you mean '{near[0]}'?" if near else f"its columns: {', '.join(known)}"
     return ConfigError(f"{use_case.name}: data set {data_set.name} has no column '{name}'", where=where, fix=fix)
+
+
+def _check_arrays(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:
+    """Features of arrays read arrays, and all others, as the target, something else."""
+    series = inputs[next(iter(use_case.inputs))]
+    for name, place in _named_columns(use_case):
+        number = place[1] if place[0] == "features" else None
+        feature = use_case.features[number] if isinstance(number, int) else None
+        wanted = feature is not None and feature.kind in ("array", "waveform", "spectrum") and name == feature.of
+        column = series.contract.columns.get(name)
+        if wanted != (column is not None and column.type == "array"):
+            what = "is no array" if wanted else "is an array"
+            fix = (
+                "name a column of type array" if wanted else "take it by a feature of kind array, waveform or spectrum"
+            )
+            raise ConfigError(
+                f"{use_case.name}: '{name}' of {series.name} {what}", where=document.place(place), fix=fix
+            )
 
 
 def _check_holidays(use_case: UseCase, inputs: dict[str, DataSet], document: Document) -> None:

@@ -76,6 +76,27 @@ class Cnn1d(Options):
     """Share of values dropped after each layer in training."""
 
 
+class Wdcnn(Options):
+    """Convolutions over the samples of a waveform, the first of them wide: hears what a fault sounds like."""
+
+    family: Literal["wdcnn"]
+    kernel: PositiveInt = 64
+    """Samples that the first convolution sees."""
+    stride: PositiveInt = 8
+    """Samples from one of its places to the next."""
+    hidden: PositiveInt = 64
+    """Channels; half of them in the first layer."""
+    layers: PositiveInt = 5
+    """Convolutions; after each but the last the waveform is half as long."""
+    dropout: Fraction = 0.2
+    """Share of values dropped before the head in training."""
+
+    @property
+    def window(self) -> int:
+        """Rows that the model sees."""
+        return 1
+
+
 class Tcn(Options):
     """Causal convolutions whose reach doubles from block to block: (kernel - 1) * 2 * (2^blocks - 1) + 1 steps."""
 
@@ -201,7 +222,7 @@ class Trees(Options):
 
 
 Single = Annotated[
-    Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets,
+    Stid | Lstm | Gru | Cnn1d | Wdcnn | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets,
     Field(discriminator="family"),
 ]
 """Options of one model."""
@@ -247,7 +268,10 @@ class Ensemble(Options):
         return max(int(member.model.window) for member in self.members)
 
 
+ARRAYS = ("wdcnn",)
+"""Families that see an array instead of windows of numbers."""
+
 Model = Annotated[
-    Stid | Lstm | Gru | Cnn1d | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets | Ensemble,
+    Stid | Lstm | Gru | Cnn1d | Wdcnn | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets | Ensemble,
     Field(discriminator="family"),
 ]

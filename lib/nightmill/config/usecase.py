@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from nightmill.config.features import Feature
-from nightmill.config.models import Ensemble, Member, Model
+from nightmill.config.models import ARRAYS, Ensemble, Member, Model
 from nightmill.config.monitor import Monitor
 from nightmill.config.search import TRAINED, Search
-from nightmill.config.values import Duration, Fraction, Options, Part, Step, short_duration
+from nightmill.config.values import Duration, Fraction, Options, Part, Start, Step, one_key, short_duration
 
 
 class Input(Options):
@@ -102,6 +102,48 @@ class Lora(Options):
     """Globs over the names of the linear layers."""
 
 
+class Noise(Options):
+    """White noise; how much is drawn for each sample."""
+
+    kind: Literal["noise"] = "noise"
+    between: tuple[float, float]
+    """Least and greatest signal-to-noise ratio, dB: 0 is as much noise as signal, 20 a hundredth of its power."""
+    share: Fraction = 1.0
+    """Share of the samples that have it."""
+
+
+class Roll(Options):
+    """The array turned round along its last axis by a drawn distance: what leaves at its end comes in at its start."""
+
+    kind: Literal["roll"] = "roll"
+
+
+class Flip(Options):
+    """The array mirrored, for half of the samples."""
+
+    kind: Literal["flip"] = "flip"
+    axes: list[Literal["horizontal", "vertical"]] = ["horizontal"]
+    """horizontal: along its last axis; vertical: along the one before."""
+
+
+class Scale(Options):
+    """The array times a drawn factor."""
+
+    kind: Literal["scale"] = "scale"
+    by: Fraction = 0.2
+    """Share by which it may be greater or less."""
+
+
+Augment = Annotated[
+    Annotated[Noise | Roll | Flip | Scale, Field(discriminator="kind")],
+    BeforeValidator(
+        one_key(
+            "a way to augment", "- noise: {between: [0, 20]}", short={"noise": "between", "flip": "axes", "scale": "by"}
+        )
+    ),
+]
+
+
 class Train(Options):
     """How the model is trained."""
 
@@ -132,6 +174,8 @@ class Train(Options):
     """Peak learning rate."""
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Decoupled weight decay (AdamW)."""
+    augment: list[Augment] = []
+    """Ways in which training samples of arrays are changed, anew each time they are seen."""
     schedule: Literal["constant", "one_cycle", "cosine"] = "constant"
     """Learning rate over the run; cosine: up in a line over the first 5 % of the steps, then down to 0."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -163,7 +207,7 @@ class Train(Options):
 
 
 Metric = Literal["mae", "rmse", "mape", "nasa_score", "pr_auc", "f1", "recall", "accuracy"]
-Baseline = Literal["last_value", "time_of_day_mean", "mean_life", "mean"]
+Baseline = Literal["last_value", "time_of_day_mean", "mean_life", "mean", "most_frequent"]
 
 
 class Score(Options):
@@ -218,8 +262,19 @@ class ByFolds(Options):
     """Share of the other folds' entities."""
 
 
+class ByStart(Options):
+    """Split of each entity's own rows: its first ones train and validate, all that follow test."""
+
+    rows: Start
+    """How many, as 400, or which share of its rows, as 80 %."""
+    validation: Fraction = Field(default=0.2, gt=0, lt=1)
+    """Share of these that validate, the last ones."""
+    reach_back: bool = False
+    """Windows of validation and test may begin in the part before."""
+
+
 class Split(Options):
-    """Which samples train, validate and test. One of the three."""
+    """Which samples train, validate and test. One of the four."""
 
     time: ByTime | None = None
     """Windows lie inside one part."""
@@ -227,11 +282,13 @@ class Split(Options):
     """An entity is in one part only."""
     folds: ByFolds | None = None
     """As entity, and each is tested once."""
+    start: ByStart | None = None
+    """Each entity's first rows train."""
 
     @model_validator(mode="after")
     def _one(self) -> Split:
-        if sum(way is not None for way in (self.time, self.entity, self.folds)) != 1:
-            raise ValueError("split needs one of time, entity and folds")
+        if sum(way is not None for way in (self.time, self.entity, self.folds, self.start)) != 1:
+            raise ValueError("split needs one of time, entity, folds and start")
         return self
 
     @property
@@ -319,6 +376,8 @@ class UseCase(Options):
         self._targets()
         if "mean_life" in (self.fallback, *self.evaluate.baselines) and self.target.remaining_life is None:
             raise ValueError("baseline and fallback mean_life need target.remaining_life")
+        if "most_frequent" in (self.fallback, *self.evaluate.baselines) and not self.target.classes:
+            raise ValueError("baseline and fallback most_frequent need target.classes: choose mean")
         if "last_value" in (self.fallback, *self.evaluate.baselines) and self.task != "forecast":
             instead = "mean_life" if self.target.remaining_life else "mean"
             raise ValueError(f"baseline and fallback last_value need a forecast: choose {instead}")
@@ -335,9 +394,22 @@ class UseCase(Options):
                 raise ValueError(f"'{name}' must be one of the inputs, with as: {kind}")
         if self.evaluate.by and not self.grouped_by:
             raise ValueError(f"evaluate.by: no feature of kind categories is of '{self.evaluate.by}'")
+        self._arrays_fit()
         self._families_fit()
         self._searchable()
         return self
+
+    def _arrays_fit(self) -> None:
+        arrays = [feature for feature in self.features if feature.kind == "array"]
+        if arrays and len(self.features) > 1:
+            raise ValueError("features: an array is all that a model for arrays sees: leave the others out")
+        members = self.model.members if isinstance(self.model, Ensemble) else [Member(model=self.model)]
+        for member in members:
+            if (member.model.family in ARRAYS) != bool(arrays):
+                what, instead = ("an array", ", ".join(ARRAYS)) if arrays else ("numbers", "another family")
+                raise ValueError(f"model family {member.model.family} does not see {what}: choose {instead}")
+        if self.train.augment and not arrays:
+            raise ValueError("train.augment is for arrays")
 
     def _targets(self) -> None:
         target, classes = self.target, ("bce", "focal", "cross_entropy")
@@ -419,6 +491,11 @@ class UseCase(Options):
     def feature_names(self) -> list[str]:
         """Columns that the model sees, in order, each once."""
         return list(dict.fromkeys(name for feature in self.features for name in feature.names))
+
+    @property
+    def array(self) -> str | None:
+        """The column whose arrays the model sees instead of numbers."""
+        return next((feature.of for feature in self.features if feature.kind == "array"), None)
 
     @property
     def grouped_by(self) -> list[str]:

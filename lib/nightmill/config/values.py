@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Any
 
@@ -99,6 +99,16 @@ def parse_part(value: Any) -> float | timedelta | date:
         ) from None
 
 
+def parse_start(value: Any) -> int | float:
+    """`400` or `80 %`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    share = parse_fraction(value)
+    if not 0 < share < 1:
+        raise ValueError(f"'{value}' is no start: write a number of rows or a share of them, as in 400, 80 %")
+    return share
+
+
 def parse_size(value: Any) -> int:
     """`4 GiB` -> bytes. Units: KiB, MiB, GiB, TiB."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -144,6 +154,13 @@ Part = Annotated[
     WithJsonSchema({"type": "string", "description": "share, duration (number and unit) or day"}),
 ]
 """The end of a stretch of time: a share of it, how long it is, or its first local day."""
+Start = Annotated[
+    int | float,
+    PlainSerializer(lambda start: start),
+    PlainValidator(parse_start),
+    WithJsonSchema({"type": "string", "description": "whole number, or share"}),
+]
+"""The first of some rows: how many, or which share of them."""
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
@@ -152,8 +169,9 @@ Size = Annotated[
 ]
 
 
-def one_key(what: str, example: str, short: str = "of") -> Callable[[Any], Any]:
-    """Reads `- kind: {options}` and for short `- kind: value` or `kind`; `short` names the option that a value is."""
+def one_key(what: str, example: str, short: str | Mapping[str, str] = "of") -> Callable[[Any], Any]:
+    """Reads `- kind: {options}` and for short `- kind: value` or `kind`; `short` names the option
+    that a value is, of all kinds or of each."""
 
     def read(value: Any) -> Any:
         if isinstance(value, str):
@@ -165,6 +183,8 @@ def one_key(what: str, example: str, short: str = "of") -> Callable[[Any], Any]:
         ((kind, options),) = value.items()
         if options is None:
             return {"kind": kind}
-        return {"kind": kind, **options} if isinstance(options, dict) else {"kind": kind, short: options}
+        if isinstance(options, dict):
+            return {"kind": kind, **options}
+        return {"kind": kind, short if isinstance(short, str) else short.get(kind, "of"): options}
 
     return read

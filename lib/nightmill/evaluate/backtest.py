@@ -12,6 +12,8 @@ from nightmill.config import Time, UseCase
 from nightmill.config.environment import Handoff
 from nightmill.evaluate.judge import compare, material_of
 from nightmill.evaluate.levers import levers
+from nightmill.evaluate.probe import Probe
+from nightmill.evaluate.stress import stress
 from nightmill.lake.run import Step
 from nightmill.provenance import commit, machine
 
@@ -43,6 +45,8 @@ class Backtest:
     """The first metric."""
     levers: dict[str, list[float]] = field(default_factory=dict)
     """Lever -> how much worse the first metric is without it, by seed, see `evaluate.levers`; the strongest first."""
+    stress: dict[str, list[float]] = field(default_factory=dict)
+    """What is done to the inputs -> the first metric then, by seed, see `evaluate.stress`."""
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     commit: str = field(default_factory=commit)
     machine: str = field(default_factory=machine)
@@ -69,9 +73,20 @@ class Backtest:
             f"{self.date}, commit {self.commit}, {self.machine}.",
             "",
         ]
-        return "\n".join([*facts, *head, *lines, "", *self._levers(), ""])
+        return "\n".join([*facts, *head, *lines, "", *self._stress(), "", *self._levers(), ""]).rstrip("\n") + "\n"
+
+    def _stress(self) -> list[str]:
+        head = [
+            f"How the model stands bad inputs: {self.metric} then.",
+            "",
+            f"| inputs | {self.metric} | spread over seeds |",
+            "|---|---|---|",
+        ]
+        return head + [f"| {n} | {np.mean(v):.4f} | {np.ptp(v):.4f} |" for n, v in self.stress.items()]
 
     def _levers(self) -> list[str]:
+        if not self.levers:
+            return []
         head = [
             f"What the model relies on: how much worse {self.metric} is where a lever's values are dealt out anew.",
             "",
@@ -91,21 +106,27 @@ def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], han
         by_seed.setdefault(one.bundle.seed, []).append(one)
     figures: dict[tuple[str, str, int | None], list[float]] = {}
     moved: dict[str, list[float]] = {}
+    stood: dict[str, list[float]] = {}
     samples = 0
     for position, folds in enumerate(by_seed.values()):
         judged, of_folds = use_case if position == 0 else _without_baselines(use_case), dict[Any, list[float]]()
-        samples, by_lever = 0, dict[str, list[float]]()
+        samples, by_lever, by_stress = 0, dict[str, list[float]](), dict[str, list[float]]()
         for one in folds:
             material = material_of(step.lake, use_case, time, one.bundle, handoff)
             samples += material.parts.test.count
             for score in compare(judged, material, {"model": one.bundle}):
                 of_folds.setdefault((score.of, score.metric, score.horizon), []).append(score.value)
-            for lever, worse in levers(one.bundle, material).items():
+            probe = Probe.of(one.bundle, material)
+            for lever, worse in levers(probe).items():
                 by_lever.setdefault(lever, []).append(worse)
+            for how, value in stress(probe).items():
+                by_stress.setdefault(how, []).append(value)
         for key, values in of_folds.items():
             figures.setdefault(key, []).append(float(np.mean(values)))
         for lever, values in by_lever.items():
             moved.setdefault(lever, []).append(float(np.mean(values)))
+        for how, values in by_stress.items():
+            stood.setdefault(how, []).append(float(np.mean(values)))
     rows = [
         Row(of, metric, horizon, float(np.mean(values)), float(np.max(values) - np.min(values)), values)
         for (of, metric, horizon), values in figures.items()
@@ -125,6 +146,7 @@ def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], han
         train_seconds=[sum(one.seconds for one in folds) for folds in by_seed.values()],
         rows=rows,
         metric=use_case.evaluate.metrics[0],
+        stress=stood,
         levers=dict(sorted(moved.items(), key=lambda item: -float(np.mean(item[1])))),
     )
 

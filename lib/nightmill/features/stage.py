@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from nightmill.config import DataSet, UseCase, digest
 from nightmill.errors import DataRefused
 from nightmill.features import (
+    array,
     calendar,
     categories,
     columns,
@@ -23,6 +24,8 @@ from nightmill.features import (
     neighbours,
     network_mean,
     rolling,
+    spectrum,
+    waveform,
 )
 from nightmill.features.inputs import Inputs
 from nightmill.features.target import add_target, extra_names
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KINDS: dict[str, ModuleType] = {
+    "array": array,
     "columns": columns,
     "calendar": calendar,
     "categories": categories,
@@ -46,6 +50,8 @@ KINDS: dict[str, ModuleType] = {
     "neighbours": neighbours,
     "network_mean": network_mean,
     "rolling": rolling,
+    "spectrum": spectrum,
+    "waveform": waveform,
 }
 """Kind -> its file. Each has add(feature, rows, inputs) -> rows with the columns of `feature.names`."""
 
@@ -92,7 +98,10 @@ def engineer(start: Start, step: Step, use_case: UseCase, data_sets: dict[str, D
         "entity",
         F.col("ts").cast("timestamp"),
         F.col("day"),
-        *[F.col(f"`{name}`").cast("float").alias(name) for name in dict.fromkeys([*names, *extra_names(use_case)])],
+        *[
+            F.col(f"`{name}`").cast("binary" if name == use_case.array else "float").alias(name)
+            for name in dict.fromkeys([*names, *extra_names(use_case)])
+        ],
         F.col("target").cast("float").alias("target"),
     )
     series = next(iter(tables))

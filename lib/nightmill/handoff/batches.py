@@ -23,7 +23,7 @@ from nightmill.handoff.layout import Layout, lay_out
 from nightmill.handoff.matrix import READERS
 from nightmill.handoff.plan import Plan
 from nightmill.handoff.prefetch import prefetched
-from nightmill.handoff.rows import Rows, array_fields, hold, row_bytes, sliding
+from nightmill.handoff.rows import Rows, array_fields, hold, row_bytes, seen_field, sliding
 from nightmill.handoff.side import Side, SideRows
 
 _STARTING = threading.Lock()
@@ -39,7 +39,8 @@ class Batch(NamedTuple):
     """One rank's samples of one step; `b` is the same in all steps."""
 
     x: Tensor
-    """float32 [b, lookback, feature], NaN where a value is missing, 0 in padding samples."""
+    """float32 [b, lookback, feature], NaN where a value is missing, 0 in padding samples; or uint8 [b, lookback, byte]
+    where the only feature is a column of arrays."""
     y: Tensor
     """float32 [b, max(horizon, 1)], NaN where the target is unknown."""
     entity: Tensor
@@ -69,9 +70,9 @@ class Batch(NamedTuple):
 class Batches:
     """A rank's share of a plan as row-major rows; reads it once, serves any number of epochs.
 
-    Beside `features` and `target` a sample may carry a `weight` (a column, not negative), `codes` of categories (column
-    -> vocabulary), `arrays` (columns of images or waveforms), and windows of other inputs (`sides`). Rows beyond
-    `memory` bytes are served from the `cache`.
+    `features` are columns of numbers, or a single one of arrays. Beside them and `target` a sample may carry a `weight`
+    (a column, not negative), `codes` of categories (column -> vocabulary), `arrays` (columns of images or waveforms),
+    and windows of other inputs (`sides`). Rows beyond `memory` bytes are served from the `cache`.
 
     Raises DataRefused for missing or corrupt files and columns, and for infinite values.
     """
@@ -105,10 +106,11 @@ class Batches:
         window = plan.samples.window
         self.plan, self.rank, self.prefetch, self.device = plan, rank, prefetch, torch.device(device)
         self.steps, self.size = plan.steps, plan.size_of(rank)
-        self._window, self._width, self._categories = window, len(features), len(codes or {})
+        seen = seen_field(gold, features)
+        self._window, self._width, self._categories = window, seen.width, len(codes or {})
         held = plan.range_of(rank)
         self._layout = lay_out(index, plan.samples, held, window.horizon if target is not None else 0)
-        fields = [numbers("x", features)]
+        fields = [seen]
         fields += [numbers("y", [target], blank=float("nan"))] if target is not None else []
         fields += [numbers("weight", [weight])] if weight is not None else []
         fields += [categories("codes", codes)] if codes else []
@@ -128,8 +130,8 @@ class Batches:
         # rows follow one another, so a window is one stretch of lookback * features floats
         lengths = {"x": window.lookback, "y": self._ahead}
         self._windows = {name: sliding(rows, lengths.get(name, 1)) for name, rows in self._rows.arrays.items()}
-        windows = [window.lookback * len(features), self._ahead, *(s.rows * s.width for s in self._sides.values())]
-        sample = 4 * sum(windows)
+        windows = [self._ahead, *(s.rows * s.width for s in self._sides.values())]
+        sample = window.lookback * seen.row_bytes + 4 * sum(windows)
         sample += sum(field.width * self._windows[field.name].element_size() for field in self._arrays)
         self._group = max(1, min(self.steps, AT_ONCE // max(sample * self.size, 1)))
         self._spare: list[list[_Slot]] = []
@@ -216,7 +218,8 @@ class Batches:
         more = {field.columns[0]: (field.width, self._windows[field.name].dtype) for field in self._arrays}
         shape = self.size, self._window.lookback, self._width
         sides = {name: (side.rows, side.width) for name, side in self._sides.items()}
-        return _Slot(self._group, shape, self._ahead, self._categories, more, sides, self.device)
+        kind = self._windows["x"].dtype
+        return _Slot(self._group, shape, kind, self._ahead, self._categories, more, sides, self.device)
 
     def _fill(self, places: _Places, slot: _Slot) -> None:
         slot.wait()
@@ -302,6 +305,7 @@ class _Slot:
         self,
         steps: int,
         shape: tuple[int, int, int],
+        kind: torch.dtype,
         ahead: int,
         categories: int,
         arrays: Mapping[str, tuple[int, torch.dtype]],
@@ -311,7 +315,7 @@ class _Slot:
         self.device, self.cuda, self.size = device, device.type == "cuda", shape[0]
         size = steps * self.size
         pin: dict[str, Any] = {"pin_memory": self.cuda}
-        self.flat = torch.empty((size, shape[1] * shape[2]), **pin)
+        self.flat = torch.empty((size, shape[1] * shape[2]), dtype=kind, **pin)
         y = torch.full((size, ahead), float("nan"), **pin)
         entity, ts, age = (torch.zeros(size, dtype=torch.int64, **pin) for _ in range(3))
         codes = torch.zeros((size, categories), dtype=torch.int32, **pin)

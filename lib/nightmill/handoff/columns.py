@@ -67,7 +67,7 @@ def categories(name: str, vocabularies: Mapping[str, Sequence[str]]) -> Field:
 def array_field(name: str, first: pa.Array, where: str) -> Field:
     """The field of a column of images or waveforms; `first` are its first values, which tell the size."""
     kind = first.type
-    if pa.types.is_fixed_size_binary(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if is_bytes(kind):
         dtype = "uint8"
     elif _is_list(kind) and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         dtype = np.dtype(kind.value_type.to_pandas_dtype()).name
@@ -78,6 +78,11 @@ def array_field(name: str, first: pa.Array, where: str) -> Field:
     if not size:
         raise DataRefused(f"the first value of column '{name}' is empty", where=where, fix="clean the data set again")
     return Field(f"array {name}", (name,), dtype, size, array=True)  # the name of no other field
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values are bytes of any layout."""
+    return pa.types.is_fixed_size_binary(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _is_list(kind: pa.DataType) -> bool:

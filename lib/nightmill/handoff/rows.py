@@ -7,7 +7,7 @@ import json
 import mmap
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nightmill.handoff.cache import Cache, Mapped, boot
-from nightmill.handoff.columns import Field, Values, array_field
+from nightmill.handoff.columns import Field, Values, array_field, is_bytes, numbers
 from nightmill.handoff.files import Storage
 from nightmill.handoff.gold import Pinned
 from nightmill.handoff.index import Index
@@ -91,6 +91,17 @@ def _key(gold: Pinned, layout: Layout, fields: Sequence[Field]) -> str:
     for array in (spans.row, spans.length, spans.before, spans.after, *vars(copies).values()):
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
     return digest.hexdigest()[:32]
+
+
+def seen_field(gold: Pinned, features: Sequence[str]) -> Field:
+    """What windows are made of: columns of numbers, or the bytes of a single column of arrays."""
+    file = next((file for file in gold.files if sum(file.groups)), None)
+    if len(features) == 1 and file is not None:
+        schema = Storage(gold.uri, gold.storage_options).open(file).schema_arrow
+        place = schema.get_field_index(features[0])
+        if place >= 0 and is_bytes(schema.field(place).type):
+            return replace(array_fields(gold, features)[0], name="x")
+    return numbers("x", features)
 
 
 def array_fields(gold: Pinned, names: Sequence[str]) -> list[Field]:

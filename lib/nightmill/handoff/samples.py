@@ -106,14 +106,14 @@ def select_samples(
     index: Index,
     window: Window,
     *,
-    since: int | None = None,
-    until: int | None = None,
+    since: int | Ints | None = None,
+    until: int | Ints | None = None,
     entities: Collection[str] | None = None,
     last_only: bool = False,
     with_future: bool = True,
     reach_back: bool = False,
 ) -> Samples:
-    """All windows whose past and future rows lie in one run and in [since, until), µs UTC.
+    """All windows whose past and future rows lie in one run and in [since, until), µs UTC, of all or of each run.
 
     With `reach_back` only what is to be predicted lies there, and the past wherever it does. `entities` keeps only
     those named. `last_only` keeps each entity's last possible origin. `with_future=False`

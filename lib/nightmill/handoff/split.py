@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from nightmill.config.usecase import ByEntity, ByFolds, ByTime, Split
+from nightmill.config.usecase import ByEntity, ByFolds, ByStart, ByTime, Split
 from nightmill.errors import DataRefused
 from nightmill.handoff.gold import Pinned
-from nightmill.handoff.index import Index, show_time
+from nightmill.handoff.index import Index, Ints, show_time
 from nightmill.handoff.samples import Samples, Window, select_samples
 from nightmill.handoff.seen import window_rows
 
@@ -52,12 +52,17 @@ def split_samples(
     By folds the entities, in order of their mean target in `gold` and then by chance, are dealt out one by one, so that
     all folds have alike targets; those of `fold` are the test, all of their windows.
 
+    By start each entity's first rows train and validate, and all that follow test.
+
     Raises DataRefused where a part is empty, or a single entity should be split by entity.
     """
     if split.folds:
         assert gold is not None
         parts = _by_fold(gold, index, window, split.folds, seed, since, fold)
         fix = "take more entities, fewer folds, or a shorter window"
+    elif split.start:
+        parts = _by_start(index, window, split.start, since)
+        fix = "take more rows to begin with, or a shorter window"
     elif split.time:
         parts = _by_time(index, window, split.time, since, zone)
         fix = "take more history, a larger share, a shorter window or horizon"
@@ -97,6 +102,31 @@ def _by_time(index: Index, window: Window, parts: ByTime, since: int | None, zon
         select_samples(index, window, since=validation, until=test - window.reach, reach_back=back),
         select_samples(index, window, since=test, reach_back=back),
     )
+
+
+def _by_start(index: Index, window: Window, start: ByStart, since: int | None) -> Parts:
+    runs = index.runs
+    rows = np.bincount(runs.entity, runs.length, len(index.entities)).astype(np.int64)
+    count = np.full_like(rows, start.rows) if isinstance(start.rows, int) else np.floor(rows * start.rows)
+    count = np.minimum(count.astype(np.int64), rows)
+    kept = count - np.floor(count * start.validation).astype(np.int64)
+    first = np.cumsum(rows) - rows
+    validation, test = (_reached(index, first, n) for n in (kept, count))
+    back, reach = start.reach_back, window.reach
+    return Parts(
+        select_samples(index, window, since=since, until=validation - reach),
+        select_samples(index, window, since=validation, until=test - reach, reach_back=back),
+        select_samples(index, window, since=test, reach_back=back),
+    )
+
+
+def _reached(index: Index, first: Ints, count: Ints) -> Ints:
+    """[run] time, µs UTC, of the row that follows `count` rows of the run's entity, which begins with row `first`."""
+    runs = index.runs
+    last = first + np.maximum(count, 1) - 1
+    run = np.searchsorted(runs.first, last, "right") - 1
+    ts = runs.ts[run] + (last - runs.first[run] + 1) * index.every_us
+    return np.where(count > 0, ts, runs.ts[run])[runs.entity]
 
 
 def _by_entity(index: Index, window: Window, shares: ByEntity, seed: int, since: int | None) -> Parts:

@@ -14,6 +14,7 @@ FAMILIES = {
     "lstm": ("nightmill.models.lstm", "Lstm"),
     "gru": ("nightmill.models.gru", "Gru"),
     "cnn1d": ("nightmill.models.cnn1d", "Cnn1d"),
+    "wdcnn": ("nightmill.models.wdcnn", "Wdcnn"),
     "tcn": ("nightmill.models.tcn", "Tcn"),
     "nlinear": ("nightmill.models.nlinear", "Nlinear"),
     "patchtst": ("nightmill.models.patchtst", "Patchtst"),

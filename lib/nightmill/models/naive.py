@@ -140,6 +140,27 @@ class Mean(Naive):
         return np.full((len(code), len(self.ahead)), np.nan, np.float32)
 
 
+class MostFrequent(Naive):
+    """The class of most training rows, of all entities together."""
+
+    looks_back = False
+
+    def __init__(self, setting: Setting, state: dict[str, Floats] | None = None) -> None:
+        super().__init__(setting, state)
+        self._counts = np.zeros(1, np.int64)
+
+    def add(self, code: Ints, ts: Ints, own: NDArray[Any], target: NDArray[Any]) -> None:
+        found = np.bincount(target[~np.isnan(target)].astype(np.int64), minlength=len(self._counts))
+        found[: len(self._counts)] += self._counts
+        self._counts = found
+
+    def finish(self) -> None:
+        self.state["mean"] = np.full(self.setting.entities + 1, self._counts.argmax(), np.float32)
+
+    def rule(self, code: Ints, ts: Ints, own: Floats) -> Floats:
+        return np.full((len(code), len(self.ahead)), np.nan, np.float32)
+
+
 class TimeOfDayMean(Naive):
     """The entity's mean at the local time of day, weekdays and weekends apart (historical average).
 
@@ -216,6 +237,7 @@ RULES: dict[str, type[Naive]] = {
     "time_of_day_mean": TimeOfDayMean,
     "mean_life": MeanLife,
     "mean": Mean,
+    "most_frequent": MostFrequent,
 }
 """Name in `evaluate.baselines` and `score.fallback` -> rule."""
 

@@ -91,6 +91,13 @@ class Network(nn.Module):
         z = (x - self.mean).div_(self.std)
         return torch.nan_to_num_(z, 0.0, torch.inf, -torch.inf)
 
+    def array(self, x: Tensor) -> Tensor:
+        """The arrays [b, …] as float32, of a batch's bytes [b, 1, byte]; such arrays stay as they are."""
+        if x.is_floating_point():
+            return x
+        typed = x if self.shape.array_type == "uint8" else x.view(getattr(torch, self.shape.array_type))
+        return typed.view(len(x), *self.shape.array).float()
+
     def last_known(self, x: Tensor) -> Tensor:
         """[b] the newest known value of the target's own past, the target's mean where the window holds none."""
         past = self._past(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +52,10 @@ class Shape:
     """Head quantiles: its levels, ascending, an odd number round 0.5."""
     classes: tuple[str, ...] = ()
     """Head classes: their names."""
+    array: tuple[int, ...] = ()
+    """Size along each axis of the array that is seen instead of numbers; none where numbers are seen."""
+    array_type: str = ""
+    """Its number type: uint8 or float32."""
 
     @property
     def steps(self) -> int:
@@ -71,6 +76,12 @@ class Shape:
     def sorts(self) -> int:
         """Classes that are told apart, 0 where the target is a number."""
         return 2 if self.head == "probability" else len(self.classes)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of the input."""
+        size = np.dtype(self.array_type).itemsize if self.array else 4 * len(self.features)
+        return size * math.prod(self.array)
 
     @property
     def has_interval(self) -> bool:

@@ -111,8 +111,9 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
         zone=time.zone if time.is_daily else None,
     )
     spark = start()
-    row_bytes = 4 * len(bundle.shape.features)
-    todo: list[Samples | Rest] = [*cut_slices(samples, index, row_bytes, spark.sparkContext.defaultParallelism)]
+    todo: list[Samples | Rest] = [
+        *cut_slices(samples, index, bundle.shape.row_bytes, spark.sparkContext.defaultParallelism)
+    ]
     todo += rest.cut(REST)
     parts = _distribute(spark, assignment, todo)
     note = step.note(model_version=champion, scored_at=scored_at, day=day)

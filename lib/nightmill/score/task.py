@@ -117,7 +117,7 @@ def _predicted(
             yield origins.entity, origins.ts, said, origins.reason
         return
     features, device = bundle.shape.features, place.device
-    if todo.window.lookback == 1:
+    if todo.window.lookback == 1 and not bundle.shape.array:
         for rows in origin_rows(gold, index, todo, features, BATCH, readers=place.cores):
             yield rows.entity.numpy(), rows.ts.numpy(), bundle.predict(rows, codes), None
         return

@@ -36,7 +36,7 @@ def fit(
     Raises DataRefused naming feature, number and an entity where values are infinite and where targets are beyond
     their limits, and where nothing is known of a feature or of the target.
     """
-    features = shape.features
+    features = () if shape.array else shape.features  # arrays are taken as they are
     columns = [*features, TARGET]
     moments = _Moments(len(columns))
     clock = features.index(CLOCK) if CLOCK in features and smoothing is not None else None
@@ -66,7 +66,9 @@ def fit(
     day, held_out = (None, None) if profile is None else profile.smoothed(smoothing or 0)
     classes = counts.astype(np.float32) if shape.sorts else None
     edges = some.edges(bins) if bins else None
-    if not shape.horizon:
+    if shape.array:
+        mean, std = np.append(np.zeros(1, np.float32), mean), np.append(np.ones(1, np.float32), std)
+    elif not shape.horizon:
         warn_of_leaks(some.rows, shape, index.source)
     return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, edges, classes)
 
@@ -76,7 +78,8 @@ def refuse_unfit(gold: Pinned, index: Index, samples: Samples, shape: Shape) -> 
 
     Only row groups are read of which the statistics do not say it.
     """
-    for _ in window_rows(gold, index, samples, [*shape.features, TARGET], doubtful=True):
+    seen = () if shape.array else shape.features
+    for _ in window_rows(gold, index, samples, [*seen, TARGET], doubtful=True):
         pass
     if shape.low is not None or shape.high is not None:
         for target, entity, _ in window_rows(gold, index, samples, [TARGET]):

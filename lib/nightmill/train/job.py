@@ -46,6 +46,8 @@ class TrainJob:
     storage_options: dict[str, str] = field(default_factory=dict)
     zone: str = "UTC"
     """Time zone of local days."""
+    array: tuple[str, tuple[int, ...]] | None = None
+    """Number type in gold and size along each axis of the only feature, where that is one of arrays."""
     fold: int = 0
     """The fold that is tested, where `evaluate.split` has folds."""
     since: int | None = None
@@ -88,6 +90,7 @@ class TrainJob:
             since=asked["since"],
             fold=asked.get("fold", 0),
             start=asked["start"],
+            array=(bundle.shape.array_type, bundle.shape.array) if bundle.shape.array else None,
         )
 
     @property
@@ -249,6 +252,8 @@ def _shape(job: TrainJob, entities: int) -> Shape:
         head=head,
         levels=levels,
         classes=tuple(target.classes),
+        array=job.array[1] if job.array else (),
+        array_type=job.array[0] if job.array else "",
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nightmill.config.usecase import Train
 from nightmill.errors import DataRefused, WorkFailed
+from nightmill.models.augment import augmented
 from nightmill.models.network import Network
 from nightmill.train import ranks
 from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
@@ -175,8 +176,13 @@ class Loop:
 
     def _loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self._half):
-            parameters = network(batch.x, self.codes[batch.entity], batch.ts)
+            x = augmented(self.network.array(batch.x), self.options.augment) if self._augments(network) else batch.x
+            parameters = network(x, self.codes[batch.entity], batch.ts)
         return sums(self.options.loss, self.network, parameters, batch.y, batch.weight, self.classes)
+
+    def _augments(self, network: nn.Module) -> bool:
+        """Only what is trained on, not what judges."""
+        return bool(self.options.augment) and network.training
 
     def _batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Any]:
         """The feed's batches; a rank whose reader fails yields the error once, so that all ranks hear of it."""

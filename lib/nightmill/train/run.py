@@ -182,6 +182,7 @@ def job(
         every=time.every,
         seed=seed,
         fold=item.fold,
+        array=item.series.contract.array_of(item.use_case.array),
         checkpoint="",
         result=f"{work}/result-{run_id}",
         storage_options=lake.storage_options,

@@ -6,8 +6,9 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from nightmill.config.usecase import ByEntity, ByFolds, ByTime, Split
+from nightmill.config.usecase import ByEntity, ByFolds, ByStart, ByTime, Split
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, Parts, Samples, Window, build_index, pin, split_samples
 from nightmill.handoff.split import CUTS
@@ -245,3 +246,27 @@ def test_by_folds_rare_targets_are_spread_over_all_folds_and_over_validation(tmp
 def test_by_folds_needs_an_entity_for_each(tmp_path):
     with pytest.raises(DataRefused, match="3 entities for 5 folds"):
         dealt(tmp_path, {"a": 0.0, "b": 1.0, "c": 0.0})
+
+
+def test_by_start_each_entity_begins_with_its_training_rows():
+    index = make_index(("a", 0, 20), ("b", 0, 6), ("b", 10, 4))
+    split = Split(start=ByStart(rows="50 %", validation="20 %"))
+    parts = split_samples(index, Window(1, 0), split, seed=0)
+    assert [origins(part) for part in parts] == [
+        [*range(0, 8), *range(20, 24)],
+        [8, 9, 24],
+        [*range(10, 20), *range(25, 30)],
+    ]
+
+
+def test_by_start_counts_rows_and_windows_may_reach_back():
+    index = make_index(("a", 0, 20), ("b", 0, 6))
+    split = Split(start=ByStart(rows=10, validation=0.2, reach_back=True))
+    parts = split_samples(index, Window(3, 0), split, seed=0)
+    assert [origins(part) for part in parts] == [[*range(2, 8), *range(22, 25)], [8, 9, 25], [*range(10, 20)]]
+
+
+@pytest.mark.parametrize("rows", ["0 %", "100 %", 0, -3, "many"])
+def test_a_start_is_a_number_of_rows_or_a_share(rows: object):
+    with pytest.raises(ValidationError, match=r"is no start|not a share"):
+        ByStart(rows=rows)

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightmill.models.interval import Interval, Offsets
-from nightmill.models.naive import RULES, Fallback, LastValue, Mean, MeanLife, Setting, TimeOfDayMean, newest, offsets
+from nightmill.models.naive import (
+    RULES,
+    Fallback,
+    LastValue,
+    Mean,
+    MeanLife,
+    MostFrequent,
+    Setting,
+    TimeOfDayMean,
+    newest,
+    offsets,
+)
 
 HOUR = 3_600_000_000
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -53,6 +64,12 @@ def test_the_mean_is_the_entitys_and_that_of_all_where_it_is_unknown():
     rule = fitted(Mean, code, ts, target, target, horizon=0)
     said = rule.predict(np.array([1, 2, 0]), np.zeros(3, np.int64), np.array([9.0, 9.0, 9.0], np.float32))
     assert said.tolist() == [[0.5], [1.0], [pytest.approx(2 / 3)]]
+
+
+def test_most_frequent_is_the_class_of_most_rows_of_all_entities():
+    code, target = np.array([1, 1, 1, 2, 2]), np.array([2.0, 2.0, np.nan, 0.0, 2.0])
+    rule = fitted(MostFrequent, code, np.arange(5), target, target, horizon=0)
+    assert rule.predict(np.array([0, 1, 2]), np.arange(3), np.zeros(3)).ravel().tolist() == [2, 2, 2]
 
 
 def test_last_value_repeats_and_where_there_is_none_the_entity_has_its_mean():

@@ -34,6 +34,8 @@ def parse(name: str, content: bytes, options: Mat) -> Iterator[dict[str, Any]]:
         array = np.asarray(found[variable])
         if array.dtype.kind not in "iuf" or array.size != max(array.shape, default=0):
             raise ValueError(f"array {variable} of {array.dtype} {list(array.shape)} is no series of numbers")
+        if not array.size:
+            raise ValueError(f"array {variable} is empty")
         series = np.ascontiguousarray(array.reshape(-1)).astype("<f8", copy=False)
         for block, start in enumerate(range(0, len(series), options.block), start=1):
             yield {
