@@ -412,9 +412,8 @@ def _backtest(work: Work, use_case: UseCase, progress: Callable[[Any], None]) ->
         folds = range(use_case.evaluate.split.count)
         wanted = [_wanted(work, use_case, seed, fold) for seed in seeds for fold in folds]
         trained = backtest_models(current, wanted, work.configuration.environment, progress)
-        return summarise(
-            current, use_case, series_time(work, use_case), trained, work.configuration.environment.handoff
-        )
+        inputs = work.configuration.inputs(use_case)
+        return summarise(current, use_case, inputs, trained, work.configuration.environment.handoff)
 
 
 def _wanted(work: Work, use_case: UseCase, seed: int | None, fold: int = 0) -> Any:

@@ -216,6 +216,13 @@ def _check_keys(use_case: UseCase, inputs: dict[str, DataSet], document: Documen
             what = f"{use_case.name}: {inputs[name].name} has a row for each {'/'.join(inputs[name].contract.entity)}"
             fix = f"its key may only have columns of {series.name}'s: {', '.join(key)}"
             raise ConfigError(what, where=document.place(["inputs", name]), fix=fix)
+    for name in [name for name, item in use_case.inputs.items() if item.as_ == "boxes"]:
+        wanted = [*key, "xmin", "ymin", "xmax", "ymax"]
+        for column in wanted:
+            if column not in inputs[name].contract.kept:
+                raise _no_column(
+                    use_case, inputs[name], column, inputs[name].contract.kept, document.place(["inputs", name])
+                )
     told = [(f.of, f.by, ("features", n, f.kind)) for n, f in enumerate(use_case.features) if f.kind == "events"]
     event = use_case.target.event
     for name, by, at in [*told, *([(event.of, None, ("target", "event"))] if event else [])]:

@@ -97,6 +97,21 @@ class Wdcnn(Options):
         return 1
 
 
+class Efficientnet(Options):
+    """EfficientNet-Lite0 with weights learnt from a million photographs: images with few examples of their own."""
+
+    family: Literal["efficientnet"]
+    size: PositiveInt | None = None
+    """Pixels of each side to which images are brought; as they are without it."""
+    dropout: Fraction = 0.2
+    """Share of values dropped before the head in training."""
+
+    @property
+    def window(self) -> int:
+        """Rows that the model sees."""
+        return 1
+
+
 class Tcn(Options):
     """Causal convolutions whose reach doubles from block to block: (kernel - 1) * 2 * (2^blocks - 1) + 1 steps."""
 
@@ -222,7 +237,7 @@ class Trees(Options):
 
 
 Single = Annotated[
-    Stid | Lstm | Gru | Cnn1d | Wdcnn | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets,
+    Stid | Lstm | Gru | Cnn1d | Wdcnn | Efficientnet | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets,
     Field(discriminator="family"),
 ]
 """Options of one model."""
@@ -268,10 +283,27 @@ class Ensemble(Options):
         return max(int(member.model.window) for member in self.members)
 
 
-ARRAYS = ("wdcnn",)
+ARRAYS = ("wdcnn", "efficientnet")
 """Families that see an array instead of windows of numbers."""
+HEATED = ("efficientnet",)
+"""Families that show where in an image they look."""
+PRETRAINED = ("efficientnet",)
+"""Families whose weights are known before any training."""
 
 Model = Annotated[
-    Stid | Lstm | Gru | Cnn1d | Wdcnn | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets | Ensemble,
+    Stid
+    | Lstm
+    | Gru
+    | Cnn1d
+    | Wdcnn
+    | Efficientnet
+    | Tcn
+    | Nlinear
+    | Patchtst
+    | Mlp
+    | Trees
+    | SeasonalNaive
+    | Ets
+    | Ensemble,
     Field(discriminator="family"),
 ]

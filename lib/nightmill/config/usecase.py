@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from nightmill.config.features import Feature
-from nightmill.config.models import ARRAYS, Ensemble, Member, Model
+from nightmill.config.models import ARRAYS, HEATED, PRETRAINED, Ensemble, Member, Model
 from nightmill.config.monitor import Monitor
 from nightmill.config.search import TRAINED, Search
 from nightmill.config.values import Duration, Fraction, Options, Part, Start, Step, one_key, short_duration
@@ -21,8 +21,9 @@ class Input(Options):
 
     from_: str = Field(alias="from")
     """The data set, as in data/city/traffic."""
-    as_: Literal["series", "graph", "static", "events"] = Field(default="series", alias="as")
-    """series: rows in time; graph: weighted edges; static: one row per entity; events: entity and time of each."""
+    as_: Literal["series", "graph", "static", "events", "boxes"] = Field(default="series", alias="as")
+    """series: rows in time; graph: weighted edges; static: one row per entity; events: entity and time of each; boxes:
+    what people marked in the entity's image, from pixel xmin, ymin to xmax, ymax, counted from 1: to judge by."""
     by: str | None = None
     """graph: the column of the series that its nodes name, if not the entity."""
     every: Step | None = None
@@ -92,14 +93,14 @@ Loss = Literal["mae", "mse", "huber", "quantile", "poisson", "negative_binomial"
 
 
 class Lora(Options):
-    """Low-rank updates of linear layers, instead of the layers themselves."""
+    """Low-rank updates of linear layers and convolutions, instead of the layers themselves."""
 
     rank: PositiveInt = 8
     """Rank of an update."""
     alpha: PositiveInt = 16
     """An update counts alpha / rank."""
     layers: list[str] = Field(default=["*"], min_length=1)
-    """Globs over the names of the linear layers."""
+    """Globs over the names of the linear layers and convolutions."""
 
 
 class Noise(Options):
@@ -187,9 +188,9 @@ class Train(Options):
     start: Literal["champion"] | None = None
     """champion: go on from its weights and keep its scales, once there is one; anew without it."""
     freeze: list[str] = []
-    """Globs over the names of weights that stay as they are; with start."""
+    """Globs over the names of weights that stay as they are; with start, or of a pretrained family."""
     lora: Lora | None = None
-    """Train only low-rank updates of linear layers; with start."""
+    """Train only low-rank updates of linear layers and of convolutions; with start, or of a pretrained family."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights that validation and scoring use; none without it."""
     seed: int = 0
@@ -357,8 +358,8 @@ class UseCase(Options):
     def _consistent(self) -> UseCase:
         if (self.train.loss == "cross_entropy") != (len(self.target.classes) > 1):
             raise ValueError("train.loss cross_entropy and target.classes (two or more) need each other")
-        if (self.train.freeze or self.train.lora) and self.train.start is None:
-            raise ValueError("train.freeze and train.lora need train.start: champion")
+        if (self.train.freeze or self.train.lora) and self.train.start is None and not self.is_pretrained:
+            raise ValueError("train.freeze and train.lora need train.start: champion, or a family that is pretrained")
         if self.train.min_workers is not None and self.train.min_workers > self.train.workers:
             raise ValueError("train.min_workers is at most train.workers")
         if self.train.balance and self.train.loss not in ("bce", "focal", "cross_entropy"):
@@ -408,6 +409,8 @@ class UseCase(Options):
             if (member.model.family in ARRAYS) != bool(arrays):
                 what, instead = ("an array", ", ".join(ARRAYS)) if arrays else ("numbers", "another family")
                 raise ValueError(f"model family {member.model.family} does not see {what}: choose {instead}")
+        if "boxes" in {item.as_ for item in self.inputs.values()} and self.model.family not in HEATED:
+            raise ValueError(f"boxes judge heat maps, which only {', '.join(HEATED)} has: leave them out")
         if self.train.augment and not arrays:
             raise ValueError("train.augment is for arrays")
 
@@ -493,6 +496,11 @@ class UseCase(Options):
         return list(dict.fromkeys(name for feature in self.features for name in feature.names))
 
     @property
+    def is_pretrained(self) -> bool:
+        """Whether the model knows something before it is trained."""
+        return self.model.family in PRETRAINED
+
+    @property
     def array(self) -> str | None:
         """The column whose arrays the model sees instead of numbers."""
         return next((feature.of for feature in self.features if feature.kind == "array"), None)
@@ -513,7 +521,7 @@ class UseCase(Options):
         """Inputs that features and target are made of; static ones beside them say what or where an entity is."""
         rest = self.target.remaining_life.rest if self.target.remaining_life else None
         read = {rest, *self.statics}
-        return [name for name, item in self.inputs.items() if item.as_ != "static" or name in read]
+        return [name for name, item in self.inputs.items() if item.as_ not in ("static", "boxes") or name in read]
 
     @property
     def statics(self) -> list[str]:

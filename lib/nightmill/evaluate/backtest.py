@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from nightmill.config import Time, UseCase
+from nightmill.config import DataSet, UseCase
 from nightmill.config.environment import Handoff
+from nightmill.evaluate.boxes import boxes_of, met
 from nightmill.evaluate.judge import compare, material_of
 from nightmill.evaluate.levers import levers
 from nightmill.evaluate.probe import Probe
 from nightmill.evaluate.stress import stress
 from nightmill.lake.run import Step
 from nightmill.provenance import commit, machine
+
+HEAT = "heat map meets a box"
+"""What `evaluate.boxes` finds is called, among the metrics."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,16 @@ class Backtest:
         return head + [f"| {n} | {np.mean(v):.4f} | {np.ptp(v):.4f} |" for n, v in self.levers.items()]
 
 
-def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], handoff: Handoff) -> Backtest:
+def summarise(
+    step: Step, use_case: UseCase, data_sets: dict[str, DataSet], trained: list[Any], handoff: Handoff
+) -> Backtest:
     """Judges every model on the test part of the table that it was trained on; writes ops.metrics.
 
-    The figure of a seed is the mean of its folds.
+    `data_sets` are those of the use case's inputs. The figure of a seed is the mean of its folds.
     """
+    series = next(iter(data_sets.values()))
+    marked = [data_sets[name] for name, item in use_case.inputs.items() if item.as_ == "boxes"]
+    boxes = boxes_of(step.lake, marked[0], series.contract.entity) if marked else None
     by_seed: dict[int, list[Any]] = {}
     for one in trained:
         by_seed.setdefault(one.bundle.seed, []).append(one)
@@ -112,10 +121,12 @@ def summarise(step: Step, use_case: UseCase, time: Time, trained: list[Any], han
         judged, of_folds = use_case if position == 0 else _without_baselines(use_case), dict[Any, list[float]]()
         samples, by_lever, by_stress = 0, dict[str, list[float]](), dict[str, list[float]]()
         for one in folds:
-            material = material_of(step.lake, use_case, time, one.bundle, handoff)
+            material = material_of(step.lake, use_case, series.clock, one.bundle, handoff)
             samples += material.parts.test.count
             for score in compare(judged, material, {"model": one.bundle}):
                 of_folds.setdefault((score.of, score.metric, score.horizon), []).append(score.value)
+            if boxes is not None:
+                of_folds.setdefault(("model", HEAT, None), []).append(met(one.bundle, material, boxes))
             probe = Probe.of(one.bundle, material)
             for lever, worse in levers(probe).items():
                 by_lever.setdefault(lever, []).append(worse)

@@ -15,6 +15,7 @@ FAMILIES = {
     "gru": ("nightmill.models.gru", "Gru"),
     "cnn1d": ("nightmill.models.cnn1d", "Cnn1d"),
     "wdcnn": ("nightmill.models.wdcnn", "Wdcnn"),
+    "efficientnet": ("nightmill.models.efficientnet", "Efficientnet"),
     "tcn": ("nightmill.models.tcn", "Tcn"),
     "nlinear": ("nightmill.models.nlinear", "Nlinear"),
     "patchtst": ("nightmill.models.patchtst", "Patchtst"),

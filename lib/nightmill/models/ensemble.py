@@ -44,6 +44,6 @@ class Ensemble(Network):
             start = f"members.{number}."
             member.make_room({n.removeprefix(start): w for n, w in weights.items() if n.startswith(start)})
 
-    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None, begun: bool = False) -> Tensor:
         found = [member(x[:, -member.shape.lookback :], entity, ts) for member in self.each]
         return torch.stack(found).mean(dim=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,6 +11,10 @@ from torch import Tensor, nn
 
 from nightmill.models.heads import HEADS, Head
 from nightmill.models.shape import Fitted, Shape
+
+AT_ONCE = 320_000
+"""Numbers of arrays at a time: between its layers a network makes a hundred times as many of them, and fewer at a time
+stay in the processor's cache."""
 
 
 class Expected(NamedTuple):
@@ -53,10 +58,33 @@ class Network(nn.Module):
         """The head that the shape asks for, over a body that gives `inputs` values; see `Head` for `zero`."""
         return HEADS[self.shape.head](inputs, self.shape, zero)
 
-    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
-        h, base = self.body(x, entity, ts)
+    def forward(self, x: Tensor, entity: Tensor, ts: Tensor | None = None, begun: bool = False) -> Tensor:
+        h, base = self.body(x if begun else self.begin(x), entity, ts)
         parameters: Tensor = self.head(h, base, self.target_mean, self.target_std)
         return parameters
+
+    def at_once(self, count: int) -> int:
+        """Of so many samples those that are best predicted together."""
+        return max(1, min(count, AT_ONCE // math.prod(self.shape.array)) if self.shape.array else count)
+
+    @property
+    def constant(self) -> int:
+        """Layers that `begin` goes through: those before the first that is trained, 0 where it does nothing."""
+        return 0
+
+    def begin(self, x: Tensor) -> Tensor:
+        """What `body` begins with; it stays the same while constant layers do. With `begun` x is that already."""
+        return x
+
+    def heat(self, x: Tensor) -> Tensor:
+        """[b, height, width] how much each place of images speaks for what is predicted, from 0 to 1.
+
+        Activation times gradient at each place, of the last layer and of a finer one, whose product shows what both
+        see: after Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+        Localization", and Jiang et al. 2021, "LayerCAM". Raises NotImplementedError for families
+        that see no images.
+        """
+        raise NotImplementedError
 
     def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(what the head sees [b, inputs], a first guess [b, 1 or steps] in the target's unit)."""
@@ -64,7 +92,8 @@ class Network(nn.Module):
 
     def expects(self, x: Tensor, entity: Tensor, share: float) -> Expected:
         """The prediction, and where the head expects `share` of the truths."""
-        parameters = self(x, entity)
+        found = [self(*part) for part in zip(x.split(self.at_once(len(x))), entity.split(self.at_once(len(x))))]
+        parameters = found[0] if len(found) == 1 else torch.cat(found)
         lower, upper = self.head.ends(parameters, share)
         within, sure = self.shape.within, self.head.sure(parameters)
         return Expected(within(self.head.value(parameters)), within(lower), within(upper), sure)

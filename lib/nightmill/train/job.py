@@ -94,6 +94,11 @@ class TrainJob:
         )
 
     @property
+    def knows_something(self) -> bool:
+        """Whether the training begins with weights that mean something."""
+        return self.start is not None or self.use_case.is_pretrained
+
+    @property
     def window(self) -> Window:
         """What the model sees and predicts; only a value of now may rest on a padded history."""
         return Window.of(self.use_case)

@@ -20,6 +20,7 @@ from nightmill.errors import DataRefused, WorkFailed
 from nightmill.models.augment import augmented
 from nightmill.models.network import Network
 from nightmill.train import ranks
+from nightmill.train.begun import Begun
 from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
 from nightmill.train.loss import per_value, sums
 from nightmill.train.schedule import learning_rate
@@ -61,6 +62,8 @@ class Setup:
     options: Train
     seed: int
     device: torch.device
+    memory: int | None = None
+    """Bytes that may be taken by what the network's constant beginning made of samples; as many as it takes without."""
     classes: Tensor | None = None
     """[classes] how much a target of each class counts; all alike without it."""
     whole: Callable[[], tuple[Feed, Feed]] | None = None
@@ -91,6 +94,7 @@ class Loop:
         self.codes = torch.from_numpy(setup.codes).to(setup.device)
         self.classes = None if setup.classes is None else setup.classes.to(setup.device)
         self.state = State()
+        self._begun = Begun(self.network, setup.memory)
         self._half = self.options.precision == "bfloat16" or (
             self.options.precision == "auto" and setup.device.type == "cuda"
         )
@@ -176,13 +180,13 @@ class Loop:
 
     def _loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self._half):
-            x = augmented(self.network.array(batch.x), self.options.augment) if self._augments(network) else batch.x
-            parameters = network(x, self.codes[batch.entity], batch.ts)
+            if self.options.augment and network.training:  # only what is trained on, not what judges
+                x, begun = augmented(self.network.array(batch.x), self.options.augment), False
+            else:
+                begun = self.trains and self.network.constant > 0
+                x = self._begun(batch) if begun else batch.x
+            parameters = network(x, self.codes[batch.entity], batch.ts, begun)
         return sums(self.options.loss, self.network, parameters, batch.y, batch.weight, self.classes)
-
-    def _augments(self, network: nn.Module) -> bool:
-        """Only what is trained on, not what judges."""
-        return bool(self.options.augment) and network.training
 
     def _batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Any]:
         """The feed's batches; a rank whose reader fails yields the error once, so that all ranks hear of it."""

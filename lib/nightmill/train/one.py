@@ -44,7 +44,7 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     loop = trainer(setup)
     state = loop.run()
     state.chosen_loss(job.use_case.train)
-    if job.start is not None and job.use_case.train.lora is not None:
+    if job.knows_something and job.use_case.train.lora is not None:
         merge_updates(setup.network)
     truth, value, lower, upper = _predictions(setup, job.use_case.score.interval)
     interval = Interval.absent(job.use_case.score.interval, setup.network.shape.steps)
@@ -88,6 +88,7 @@ def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[st
     network = build(job.use_case.model, prepared.shape, prepared.fitted)
     if job.start is not None:
         take_over(network, model_at(job.start, job.storage_options), prepared.entities)
+    if job.knows_something:
         freeze(network, options.freeze, job.use_case.name)
         if options.lora is not None:
             add_updates(network, options.lora, job.use_case.name)
@@ -112,6 +113,7 @@ def set_up(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict[st
         options=options,
         seed=job.seed,
         device=device,
+        memory=job.memory,
         classes=_class_weights(prepared) if options.balance else None,
         whole=whole,
         checkpoint=Checkpoint(job.checkpoint, identity, job.storage_options),

@@ -57,14 +57,14 @@ def freeze(network: Network, globs: Sequence[str], where: str) -> None:
 
 
 def add_updates(network: Network, options: Lora, where: str) -> None:
-    """Puts low-rank updates beside linear layers; from here on only they are trained.
+    """Puts low-rank updates beside linear layers and convolutions; from here on only they are trained.
 
     Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models". Raises ConfigError for a glob that fits no
-    linear layer.
+    layer.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     chosen = _matching(linear, options.layers, "train.lora.layers", where)
     settings = LoraConfig(r=options.rank, lora_alpha=options.alpha, target_modules=chosen)
     inject_adapter_in_model(settings, network)

@@ -23,6 +23,7 @@ OPTIONS = {
     "gru": {"layers": 1, **SMALL},
     "cnn1d": {"layers": 2, "kernel": 3, **SMALL},
     "wdcnn": {"kernel": 8, "layers": 2, **SMALL},
+    "efficientnet": {"dropout": 0.0},
     "tcn": {"blocks": 2, **SMALL},
     "nlinear": {},
     "patchtst": {"patch": 5, "stride": 3, "heads": 2, "layers": 1, **SMALL},
