@@ -25,7 +25,7 @@ from nightmill.simulate.traffic import speeds
 CONF = Path(__file__).parents[2] / "conf"
 START, DAYS, SEED = date(2026, 3, 2), 2, 7
 SIZES = {"traffic": 10, "air": 8, "noise": 6, "river": 4, "water": 8, "energy": 6, "bikes": 8, "lights": 20}
-SIZES |= {"machines": 12, "line": 4, "spare_parts": 50, "meters": 6}
+SIZES |= {"machines": 12, "line": 4, "moulding": 5, "spare_parts": 50, "meters": 6}
 ENTITY = {
     "city/traffic": "detector",
     "city/air": "station",
@@ -38,6 +38,7 @@ ENTITY = {
     "city/lights": "lamp",
     "factory/machines": "machine",
     "factory/line": "line",
+    "factory/moulding": "press",
     "factory/spare_parts": "part",
     "factory/energy": "meter",
 }

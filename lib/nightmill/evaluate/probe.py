@@ -19,6 +19,8 @@ from nightmill.models.bundle import Bundle
 
 SAMPLES, MEMORY = 10_000, 64 << 20
 """Test samples, and bytes of their windows, at most; above that evenly spaced ones stand for all."""
+ARRAYS = 200
+"""Test samples of arrays at most: images take a hundred times as long as rows."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Probe:
     def of(cls, bundle: Bundle, material: Material) -> Probe:
         """The test part, or evenly spaced samples of it where it is large."""
         names, shape = list(bundle.shape.features), bundle.shape
-        samples = material.parts.test.thinned(max(1, min(SAMPLES, MEMORY // (shape.lookback * shape.row_bytes))))
+        most = min(ARRAYS if shape.array else SAMPLES, MEMORY // (shape.lookback * shape.row_bytes))
+        samples = material.parts.test.thinned(max(1, most))
         seen = [
             (b.x[real], b.y[real], b.entity[real]) for b in material.batches(samples, names) for real in [b.weight > 0]
         ]

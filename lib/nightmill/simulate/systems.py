@@ -20,6 +20,7 @@ from nightmill.simulate import (
     machines,
     maps,
     meters,
+    moulding,
     noise,
     river,
     roads,
@@ -40,8 +41,8 @@ class System:
     """What one size belongs to."""
 
     size: int
-    """How many there are unless told: detectors, stations, gauges, sensors, districts, lamps, lines, parts, meters,
-    machines; of calls the expected number a day."""
+    """How many there are unless told: detectors, stations, gauges, sensors, districts, lamps, lines, presses, parts,
+    meters, machines; of calls the expected number a day."""
     daily: Mapping[str, Daily]
     """Data sets with a drop a day."""
     static: Mapping[str, Static] = field(default_factory=dict)
@@ -65,6 +66,7 @@ SYSTEMS: dict[str, System] = {
         {maps.FLOOR: maps.floor},
     ),
     "line": System(2, {line.NAME: line.drops}),
+    "moulding": System(20, {moulding.NAME: moulding.drops}),
     "spare_parts": System(100, {spare_parts.NAME: spare_parts.drops}),
     "meters": System(10, {meters.NAME: meters.drops}),
 }

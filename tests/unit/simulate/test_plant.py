@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
-from nightmill.simulate import line, meters, spare_parts
+import numpy as np
+import pandas as pd
+
+from nightmill.metrics import pr_auc
+from nightmill.simulate import line, meters, moulding, spare_parts
 from nightmill.simulate.chance import Chance
 
 FRIDAY, CHANCE = date(2026, 3, 6), Chance(7)
@@ -17,6 +21,19 @@ def test_a_line_works_two_shifts_of_working_days_and_wear_shows_in_the_force(spa
     share = rows["verdict"].value_counts(normalize=True)
     assert 0.9 < share["ok"] < 0.995 and set(share.index) <= set(line.VERDICTS)
     assert rows["force"].corr(rows["diameter"]) > 0.5
+
+
+def test_defects_come_as_often_as_their_chances_say_and_no_line_tells_them_all(spark):
+    rows = moulding.parts(spark, FRIDAY, 7, 20, CHANCE).withColumn("chance", moulding.chances()).toPandas()
+    assert len(rows) == 7 * 20 * 288
+    assert 0.05 < rows["defect"].mean() < 0.25
+    tenths = rows.groupby(pd.qcut(rows["chance"], 10, duplicates="drop"), observed=True)[["chance", "defect"]].mean()
+    assert (abs(tenths["chance"] - tenths["defect"]) < 0.03).all()
+    x, odds = rows[list(moulding.MIDDLE)], np.log(rows["chance"] / (1 - rows["chance"]))
+    line_of = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), odds, rcond=None)[0]
+    by_line = np.column_stack([x, np.ones(len(x))]) @ line_of
+    known, guessed = (pr_auc(rows["defect"], value) for value in (rows["chance"], by_line))
+    assert guessed + 0.04 < known < 0.99
 
 
 def test_stocks_add_up_within_a_day_and_from_day_to_day(spark):
