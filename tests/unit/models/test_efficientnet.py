@@ -69,18 +69,31 @@ def test_what_is_not_trained_is_worked_out_once_and_says_the_same(globs, constan
     freeze(made, globs, "here")
     assert made.constant == constant
     begun = Begun(made, None)
-    batch = SimpleNamespace(x=x, entity=torch.tensor([4, 5, 6]), ts=torch.zeros(3, dtype=torch.int64))
+    batch = SimpleNamespace(
+        x=x, entity=torch.tensor([4, 5, 6]), ts=torch.zeros(3, dtype=torch.int64), weight=torch.ones(3)
+    )
     first = begun(batch)
     assert torch.allclose(made(first, entity, begun=True), wanted, atol=1e-4)
-    turned = SimpleNamespace(x=torch.zeros_like(x), entity=torch.tensor([6, 4]), ts=batch.ts[:2])
+    turned = SimpleNamespace(x=torch.zeros_like(x), entity=torch.tensor([6, 4]), ts=batch.ts[:2], weight=torch.ones(2))
     assert torch.equal(begun(turned), first[[2, 0]])  # from memory: the images are not looked at
+
+
+def test_padding_is_no_sample():
+    made, (x, _) = network(), images(2)
+    freeze(made, ["backbone.*"], "here")
+    begun, none = Begun(made, None), torch.zeros(2, dtype=torch.int64)
+    padded = SimpleNamespace(x=torch.stack([x[0], x[0] * 0]), entity=none + 1, ts=none, weight=torch.tensor([1.0, 0]))
+    padded.entity[1] = 0
+    begun(padded)
+    real = SimpleNamespace(x=x, entity=torch.tensor([1, 0]), ts=none, weight=torch.ones(2))
+    assert torch.allclose(begun(real), made.begin(x), atol=1e-5)
 
 
 def test_memory_of_beginnings_is_bounded():
     made, (x, _) = network(), images()
     freeze(made, ["backbone.*"], "here")
     begun = Begun(made, memory=2 * 1280 * 4)
-    batch = SimpleNamespace(x=x, entity=torch.arange(3), ts=torch.zeros(3, dtype=torch.int64))
+    batch = SimpleNamespace(x=x, entity=torch.arange(3), ts=torch.zeros(3, dtype=torch.int64), weight=torch.ones(3))
     first = begun(batch)
     assert len(begun._held) == 2
     assert torch.allclose(begun(batch), first)
