@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from nightmill.config.relation import read_formula
 from nightmill.config.values import Duration, Options, one_key, short_duration
@@ -33,6 +33,23 @@ class Kind(Options):
     def reach(self) -> timedelta:
         """How far before a row it looks; a row that changes, changes it so long."""
         return timedelta(0)
+
+
+class OfColumn(Kind):
+    """What all kinds say that work out features of one column."""
+
+    of: str
+    """Column of the series."""
+
+    @property
+    def reads(self) -> list[str]:
+        """The series' columns."""
+        return [self.of]
+
+    @property
+    def levers(self) -> dict[str, str]:
+        """Gold column -> what somebody would turn to move it."""
+        return dict.fromkeys(self.names, self.of)
 
 
 class Columns(Kind):
@@ -78,7 +95,7 @@ class Calendar(Kind):
         return []
 
 
-class Categories(Kind):
+class Categories(OfColumn):
     """Which of several texts a column holds: a feature of 0 or 1 for each, none where it is missing."""
 
     kind: Literal["categories"] = "categories"
@@ -91,16 +108,6 @@ class Categories(Kind):
     def names(self) -> list[str]:
         """The gold columns."""
         return [f"{plain(self.of)}_{value}" for value in self.values]
-
-    @property
-    def reads(self) -> list[str]:
-        """The series' columns."""
-        return [self.of]
-
-    @property
-    def levers(self) -> dict[str, str]:
-        """Gold column -> what somebody would turn to move it."""
-        return dict.fromkeys(self.names, self.of)
 
 
 class Formula(Kind):
@@ -135,7 +142,7 @@ class Formula(Kind):
         return self
 
 
-class Neighbours(Kind):
+class Neighbours(OfColumn):
     """Weighted mean of a column over the neighbours in a graph, at the same time."""
 
     kind: Literal["neighbours"] = "neighbours"
@@ -151,18 +158,8 @@ class Neighbours(Kind):
         """The gold columns."""
         return [f"{self.of}_{way}" for way in self.along]
 
-    @property
-    def reads(self) -> list[str]:
-        """The series' columns."""
-        return [self.of]
 
-    @property
-    def levers(self) -> dict[str, str]:
-        """Gold column -> what somebody would turn to move it."""
-        return dict.fromkeys(self.names, self.of)
-
-
-class NetworkMean(Kind):
+class NetworkMean(OfColumn):
     """Mean of a column over all entities, at the same time."""
 
     kind: Literal["network_mean"] = "network_mean"
@@ -173,16 +170,6 @@ class NetworkMean(Kind):
     def names(self) -> list[str]:
         """The gold columns."""
         return [f"{self.of}_mean"]
-
-    @property
-    def reads(self) -> list[str]:
-        """The series' columns."""
-        return [self.of]
-
-    @property
-    def levers(self) -> dict[str, str]:
-        """Gold column -> what somebody would turn to move it."""
-        return dict.fromkeys(self.names, self.of)
 
 
 class Events(Kind):
@@ -304,7 +291,48 @@ class Lag(Kind):
         return dict(zip(self.names, [name for name in self.of for _ in self.by], strict=True))
 
 
-class Array(Kind):
+class SimilarDays(OfColumn):
+    """What a column usually is at a time of day: its middle over the last days that are like the one in question."""
+
+    kind: Literal["similar_days"] = "similar_days"
+    of: str
+    """Column of the series."""
+    days: PositiveInt = 8
+    """How many of those days, of which the value is known."""
+    within: Duration = timedelta(days=60)
+    """How far back they may lie."""
+    alike: list[str] = Field(default=["mon-fri", "sat sun holiday"], min_length=1)
+    """Which days are like each other: their names, mon to sun, and holiday, apart by a blank, or from-to. Where holiday
+    is named a holiday is one whatever its weekday. Days that are not named are like no other."""
+    take: Literal["median", "mean"] = "median"
+    """Of these days' values."""
+    ahead: Duration | None = None
+    """Of the time so long after the row, as of a day that is to be forecast; of the row's own without it."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> SimilarDays:
+        named = [day for group in self.groups for day in group]
+        if twice := [day for day in named if named.count(day) > 1]:
+            raise ValueError(f"alike names {twice[0]} twice: a day is like those of one group")
+        return self
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The days of each group, as mon or holiday. Raises ValueError for a name that is no day."""
+        return [[day for word in group.lower().split() for day in _days(word)] for group in self.alike]
+
+    @property
+    def names(self) -> list[str]:
+        """The gold column."""
+        return [f"{self.of}_similar" + (f"_{short_duration(self.ahead)}_ahead" if self.ahead else "")]
+
+    @property
+    def reach(self) -> timedelta:
+        """How long a value is seen."""
+        return self.within
+
+
+class Array(OfColumn):
     """An image or a waveform of the row, as it is: all that a model for arrays sees, so it is the only feature."""
 
     kind: Literal["array"] = "array"
@@ -316,13 +344,8 @@ class Array(Kind):
         """The gold column: bytes of numbers, all of one size."""
         return [self.of]
 
-    @property
-    def reads(self) -> list[str]:
-        """The series' columns."""
-        return [self.of]
 
-
-class Waveform(Kind):
+class Waveform(OfColumn):
     """What a waveform's samples say as a whole."""
 
     kind: Literal["waveform"] = "waveform"
@@ -337,18 +360,8 @@ class Waveform(Kind):
         """The gold columns."""
         return [f"{self.of}_{how}" for how in self.take]
 
-    @property
-    def reads(self) -> list[str]:
-        """The series' columns."""
-        return [self.of]
 
-    @property
-    def levers(self) -> dict[str, str]:
-        """Gold column -> what somebody would turn to move it."""
-        return dict.fromkeys(self.names, self.of)
-
-
-class Spectrum(Kind):
+class Spectrum(OfColumn):
     """Power of a waveform by frequency: decadic logarithms, in the samples' unit squared per hertz."""
 
     kind: Literal["spectrum"] = "spectrum"
@@ -387,10 +400,19 @@ class Spectrum(Kind):
         """The series' columns."""
         return [self.of, *([self.speed] if isinstance(self.speed, str) else [])]
 
-    @property
-    def levers(self) -> dict[str, str]:
-        """Gold column -> what somebody would turn to move it."""
-        return dict.fromkeys(self.names, self.of)
+
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""Days of the week, as `alike` names them."""
+
+
+def _days(word: str) -> list[str]:
+    """Days that `mon`, `mon-fri` or `holiday` means."""
+    first, _, last = word.partition("-")
+    if word == "holiday" or word in WEEK:
+        return [word]
+    if first in WEEK and last in WEEK and WEEK.index(first) < WEEK.index(last):
+        return [*WEEK[WEEK.index(first) : WEEK.index(last) + 1]]
+    raise ValueError(f"'{word}' is no day: write mon, tue, wed, thu, fri, sat, sun or holiday, or from-to as mon-fri")
 
 
 def plain(name: str) -> str:
@@ -409,6 +431,7 @@ Feature = Annotated[
         | Events
         | Rolling
         | Lag
+        | SimilarDays
         | Array
         | Waveform
         | Spectrum,

@@ -33,6 +33,9 @@ class Stid(Options):
     """Time-of-day embeddings per day."""
     profile_smoothing: int = Field(default=2, ge=0)
     """Steps on each side over which the time-of-day profile of the training part is averaged."""
+    guess: str | None = None
+    """Feature that looks a whole horizon ahead, as similar_days does, and is the first guess of each step; the last
+    known value without it, and where it is missing."""
     dropout: Fraction = 0.2
     """Share of hidden units dropped in training."""
 

@@ -444,6 +444,8 @@ class UseCase(Options):
             family = member.model.family
             if family in ("stid", "nlinear", "seasonal_naive", "ets") and self.task != "forecast":
                 raise ValueError(f"model family {family} forecasts; for task regress choose mlp, lstm or trees")
+            if family == "stid" and member.model.guess:
+                self._guess_fits(member.model.guess, member.model.window)
             if family == "trees" and self.train.start:
                 raise ValueError("model family trees grows anew: leave train.start out")
             if family == "trees" and self.train.loss in ("negative_binomial", "focal"):
@@ -455,6 +457,16 @@ class UseCase(Options):
                 raise ValueError(f"model family trees grows anew: leave {place} out")
         if isinstance(self.model, Ensemble) and self.train.start:
             raise ValueError("an ensemble is trained anew: leave train.start out")
+
+    def _guess_fits(self, guess: str, window: int) -> None:
+        ahead = [name for f in self.features if getattr(f, "ahead", None) for name in f.names]
+        if guess not in ahead:
+            known = f": {', '.join(ahead)}" if ahead else ", as of similar_days with ahead"
+            raise ValueError(f"model.guess: '{guess}' is no feature that looks ahead; name one{known}")
+        if window < self.target.steps:
+            raise ValueError(
+                f"model.guess needs a window of {self.target.steps} rows: those a horizon before the steps"
+            )
 
     def _searchable(self) -> None:
         if self.search is None:

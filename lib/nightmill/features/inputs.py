@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from holidays import country_holidays
 from pyspark.sql import functions as F
 
 from nightmill.config import DataSet, Time, UseCase
@@ -90,6 +91,21 @@ class Inputs:
         key = [F.col(f"`{column}`") for column in self.data_sets[name].contract.entity]
         entities = self.frames[name].select(*key).distinct().count()
         return entities * ((last - first) // micros(self.time.every) + 1), (last - first) // DAY + 1
+
+    @cached_property
+    def holidays(self) -> list[date]:
+        """Public holidays of the years of the series and of the one after; none where its time names no country."""
+        if self.time.holidays is None:
+            return []
+        if self.use_case.series.every:
+            first, last = (datetime.fromtimestamp(at // 1_000_000, UTC).year for at in self._known)
+        else:
+            days = self.frames[next(iter(self.use_case.inputs))].agg(F.min("day"), F.max("day")).first()
+            if days is None or days[0] is None:
+                return []
+            first, last = days[0].year, days[1].year
+        country, _, region = self.time.holidays.partition("-")
+        return sorted(country_holidays(country, subdiv=region or None, years=range(first, last + 2)))
 
     @cached_property
     def until(self) -> int | None:

@@ -24,6 +24,7 @@ from nightmill.features import (
     neighbours,
     network_mean,
     rolling,
+    similar_days,
     spectrum,
     waveform,
 )
@@ -50,6 +51,7 @@ KINDS: dict[str, ModuleType] = {
     "neighbours": neighbours,
     "network_mean": network_mean,
     "rolling": rolling,
+    "similar_days": similar_days,
     "spectrum": spectrum,
     "waveform": waveform,
 }

@@ -16,8 +16,8 @@ class Stid(Network):
 
     After Shao et al. 2022, "Spatial-Temporal Identity: A Simple yet Effective Baseline for Multivariate Time Series
     Forecasting" (CIKM). Two additions: where the features hold `minute_of_week`, the entity's known time-of-day profile
-    at the predicted steps is an input; and the head starts at zero and is added to the last known value, so that an
-    untrained model is the naive forecast.
+    at the predicted steps is an input; and the head starts at zero and is added to the last known value, or to the
+    feature `guess`, so that an untrained model is the naive forecast.
     """
 
     profile: Tensor
@@ -28,6 +28,7 @@ class Stid(Network):
         super().__init__(shape, fitted)
         width = options.embedding
         self.clock = shape.features.index(CLOCK) if CLOCK in shape.features else None
+        self.guess = shape.features.index(options.guess) if options.guess else None
         self.series = [i for i in range(len(shape.features)) if i != self.clock]
         inputs = len(self.series) * shape.lookback + (shape.steps if self.clock is not None else 0)
         self.history = nn.Linear(inputs, width)
@@ -46,7 +47,7 @@ class Stid(Network):
         self.head = self.headed(options.hidden, zero=True)
 
     def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        base = self.first_guess(x)
+        base = self._base(x)
         seen = [self.normalised(x)[:, :, self.series].flatten(1)]
         identity = [self.entity(entity)]
         if self.clock is not None:
@@ -58,6 +59,14 @@ class Stid(Network):
         for block in self.blocks:
             h = block(h)
         return h, base
+
+    def _base(self, x: Tensor) -> Tensor:
+        """[b, 1 or steps] what is added to: the last known value, or what the rows a horizon before have guessed."""
+        last = self.first_guess(x)
+        if self.guess is None:
+            return last
+        guessed = x[:, -self.shape.steps :, self.guess]
+        return torch.where(guessed.isnan(), last, guessed)
 
     def _ahead(self, minute: Tensor, entity: Tensor, ts: Tensor | None = None) -> Tensor:
         """[b, steps] the entity's profile at the predicted steps; the origin's minute of the week rolls over Sunday.

@@ -100,3 +100,18 @@ def test_without_the_targets_own_past_it_starts_from_the_training_mean():
     shape = Shape(("rain",), lookback=2, horizon=2, pad=False, entities=1, past=None, every=60)
     found = build(OPTIONS, shape, Fitted(np.zeros(1, np.float32), np.ones(1, np.float32), 50.0, 10.0))
     assert value(found.eval(), torch.ones(1, 2, 1)) == [[50.0, 50.0]]
+
+
+def guessing(*rows):
+    shape = Shape(("speed", "usual"), lookback=3, horizon=2, pad=False, entities=2, past="speed", every=60)
+    known = Fitted(np.array([50, 50], np.float32), np.array([10, 10], np.float32), 50.0, 10.0)
+    network = build(OPTIONS.model_copy(update={"guess": "usual"}), shape, known).eval()
+    return value(network, torch.tensor([rows]))
+
+
+def test_untrained_it_repeats_what_a_feature_guessed_a_horizon_before_each_step():
+    assert guessing((40.0, 1.0), (45.0, 61.0), (47.0, 62.0)) == [[61.0, 62.0]]
+
+
+def test_a_missing_guess_is_the_last_known_value():
+    assert guessing((40.0, 1.0), (45.0, NAN), (NAN, 62.0)) == [[45.0, 62.0]]
