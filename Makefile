@@ -21,7 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # Where the published data sets lie, for `make backtest`.
 RAW ?= ../shared/data
 USE_CASES ?= city/traffic_los_loop factory/turbofan_fd001 factory/milling_ai4i factory/milling_ai4i_mlp factory/fleet_azure_pdm \
-	factory/bearing_cwru factory/bearing_cwru_spectra factory/steel_surface_neu
+	factory/bearing_cwru factory/bearing_cwru_spectra factory/steel_surface_neu factory/energy_steel
 # Further arguments, as in `make test ARGS="-k lease"`.
 ARGS ?=
 # Test processes; each starts a Spark of its own (about 1.5 GiB).
