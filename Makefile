@@ -105,6 +105,10 @@ bench-peers: setup build/peers/.ready ## training against neuralforecast in an e
 bench-score: setup build/peers/.ready ## scoring of whole cities against its parts, Spark's UDFs and neuralforecast, table into docs/results/
 	@$(BIN)/python tests/benchmarks/scoring.py --python build/peers/bin/python $(ARGS)
 
+.PHONY: bench-quality
+bench-quality: setup ## defects of five simulated plants against logistic regression, trees and the truth, table into docs/results/
+	@$(BIN)/python tests/benchmarks/moulding.py --results docs/results $(ARGS)
+
 .PHONY: bench-overhead
 bench-overhead: setup ## what a night of ten small use cases costs beyond the work, table into docs/results/
 	@$(BIN)/python tests/benchmarks/small_night.py $(ARGS)

@@ -301,7 +301,7 @@ class SimilarDays(OfColumn):
     """How many of those days, of which the value is known."""
     within: Duration = timedelta(days=60)
     """How far back they may lie."""
-    alike: list[str] = Field(default=["mon-fri", "sat sun holiday"], min_length=1)
+    alike: list[str] = Field(default=["mon-fri", "sat sun"], min_length=1)
     """Which days are like each other: their names, mon to sun, and holiday, apart by a blank, or from-to. Where holiday
     is named a holiday is one whatever its weekday. Days that are not named are like no other."""
     take: Literal["median", "mean"] = "median"

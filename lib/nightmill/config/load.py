@@ -88,7 +88,10 @@ class Configuration:
         return sorted(f"{DATA}{p.parent.name}/{p.stem}" for p in self.folder.glob("data/*/*.yaml"))
 
     def use_case(self, name: str) -> UseCase:
-        """The use case of that name, or of a YAML file; raises ConfigError with the nearest name."""
+        """The use case of that name, or of a YAML file, which its name means from then on.
+
+        Raises ConfigError with the nearest name.
+        """
         return self._read(self._path(name, "use case", self.use_case_names()), UseCase)
 
     def data_set(self, name: str) -> DataSet:
@@ -121,6 +124,8 @@ class Configuration:
             if not path.is_file():
                 raise ConfigError(f"there is no file {name}", where=name, fix=f"name a {kind}, or the path of its file")
             return path
+        if name in self.documents:
+            return self.documents[name].path  # that of a file which was named before
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.4)
             fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
@@ -273,9 +278,10 @@ def _check_holidays(use_case: UseCase, inputs: dict[str, DataSet], document: Doc
     series = inputs[next(iter(use_case.inputs))]
     for number, feature in enumerate(use_case.features):
         asked = feature.kind == "calendar" and "holiday" in feature.of
+        asked |= feature.kind == "similar_days" and any("holiday" in group for group in feature.groups)
         if asked and series.contract.time and series.contract.time.holidays is None:
             raise ConfigError(
-                f"{use_case.name}: feature 'holiday' needs a country, and data set {series.name} names none",
+                f"{use_case.name}: holidays need a country, and data set {series.name} names none",
                 where=document.place(["features", number]),
                 fix=f"add holidays: to contract.time of conf/data/{series.name}.yaml, as in holidays: US-CA",
             )

@@ -177,8 +177,8 @@ class Mlp(Options):
     """Pieces of the piecewise-linear encoding of each feature's latest mean, beside the z-scores; 0 for none."""
     hidden: PositiveInt = 64
     """Width of each layer."""
-    layers: PositiveInt = 2
-    """Hidden layers."""
+    layers: NonNegativeInt = 2
+    """Hidden layers; with 0 and no bins it is a linear, or logistic, regression."""
     dropout: Fraction = 0.2
     """Share of units dropped in training."""
 

@@ -133,7 +133,14 @@ def test_set_without_key_or_value_is_refused(conf: Path, option: str) -> None:
         (DATA, "between: [0, 120]", "one_of: [slow]", 9, "one_of is for texts, not for type float"),
         (DATA, "every: 5 min", "every: 5 min, holidays: XX", 7, "'XX' names no country"),
         (DATA, "every: 5 min", "every: 5 min, holidays: US-ZZ", 7, "'US-ZZ' names no region of US"),
-        (CASE, "- minute_of_week", "- holiday", 12, "feature 'holiday' needs a country"),
+        (CASE, "- minute_of_week", "- holiday", 12, "holidays need a country"),
+        (
+            CASE,
+            "- calendar:",
+            "- similar_days: {of: speed, alike: [mon-sat, holiday]}\n  - calendar:",
+            11,
+            "holidays need",
+        ),
         ("base.yaml", "memory: 1g", "memory: much", 3, "spark.memory: String should match pattern"),
     ],
 )
@@ -284,6 +291,7 @@ def test_a_use_case_may_be_a_file_of_its_own(conf: Path, tmp_path: Path) -> None
     configuration = load(conf)
     use_case = configuration.use_case(str(file))
     assert use_case.name == "mine/copy" and use_case.title == "Speed ahead"
+    assert configuration.use_case("mine/copy") == use_case, "its name means that file from then on"
     with pytest.raises(ConfigError) as caught:
         configuration.inputs(use_case)
     assert caught.value.where == f"{file}:2"

@@ -39,6 +39,13 @@ def test_a_window_of_one_row_is_seen_as_it_is():
     assert made.layers[0].in_features == 2 and made(x, torch.tensor([0])).shape == (1, 1, 1)
 
 
+def test_without_layers_it_is_linear_in_its_row():
+    made = model(Shape(SHAPE.features, 1, 0, True, entities=3, past=None, every=60), layers=0)
+    rows = torch.tensor([[[500.0, 9000.0]], [[505.0, 9020.0]], [[510.0, 9040.0]]])
+    low, middle, high = made(rows, torch.zeros(3, dtype=torch.int64)).flatten().tolist()
+    assert high - middle == pytest.approx(middle - low) and high != low
+
+
 def test_who_the_entity_is_changes_nothing():
     x = window([500.0, 505, 510, 515, 520], [9040.0] * 5)
     one, other = (model()(x, torch.tensor([code])) for code in (0, 3))
