@@ -138,7 +138,7 @@ def test_set_without_key_or_value_is_refused(conf: Path, option: str) -> None:
             CASE,
             "- calendar:",
             "- similar_days: {of: speed, alike: [mon-sat, holiday]}\n  - calendar:",
-            11,
+            12,
             "holidays need",
         ),
         ("base.yaml", "memory: 1g", "memory: much", 3, "spark.memory: String should match pattern"),
