@@ -20,8 +20,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 # Where the published data sets lie, for `make backtest`.
 RAW ?= ../shared/data
-USE_CASES ?= city/traffic_los_loop factory/turbofan_fd001 factory/milling_ai4i factory/milling_ai4i_mlp factory/fleet_azure_pdm \
-	factory/bearing_cwru factory/bearing_cwru_spectra factory/steel_surface_neu factory/energy_steel
+USE_CASES ?=
 # Further arguments, as in `make test ARGS="-k lease"`.
 ARGS ?=
 # Test processes; each starts a Spark of its own (about 1.5 GiB).
@@ -75,7 +74,7 @@ format: setup ## format the code, mend what lint can mend, regenerate docs/refer
 
 .PHONY: backtest
 backtest: setup ## backtest on the published data sets in RAW, tables into docs/results/
-	@$(BIN)/nightmill backtest $(USE_CASES) --raw $(RAW) --lake build/backtest --results docs/results $(ARGS)
+	@$(BIN)/python tests/benchmarks/backtests.py $(USE_CASES) --raw $(RAW) $(ARGS)
 
 .PHONY: land-all
 land-all: setup ## land and clean all published data sets in RAW, table into docs/results/
