@@ -183,6 +183,62 @@ class Mlp(Options):
     """Share of units dropped in training."""
 
 
+class _Detector(Options):
+    window: PositiveInt = 40
+    """Rows that are seen; alarms of so long ago may still last, and columns that wander are known by such windows."""
+    smooth: PositiveInt = 15
+    """Rows over which residuals are averaged before they are judged."""
+    inputs: list[str] = []
+    """Features that drive the others, as set points: they are expected to be what they are."""
+    drift: float | None = Field(default=3.0, gt=0, allow_inf_nan=False)
+    """Features whose window means wander in training by more than so many times what chance lets independent values
+    do are left out; none with null."""
+    alarms: Fraction = Field(default=0.05, gt=0, lt=1)
+    """Share of the validation windows, which have no faults, that may be above the level of an alarm."""
+
+    @model_validator(mode="after")
+    def _room(self) -> _Detector:
+        if self.smooth >= self.window:
+            raise ValueError(f"smooth ({self.smooth}) must be less than window ({self.window})")
+        return self
+
+
+class Pca(_Detector):
+    """Detector by principal components: T2 and Q of smoothed z-scores."""
+
+    family: Literal["pca"]
+    share: Fraction = Field(default=0.9, gt=0)
+    """Share of the variance that the components of T2 hold; Q is of the rest."""
+
+
+class StateSpace(_Detector):
+    """Detector by a linear state space model of the next row."""
+
+    family: Literal["state_space"]
+
+
+class NextState(_Detector):
+    """Detector by an LSTM that expects the next row."""
+
+    family: Literal["next_state"]
+    hidden: PositiveInt = 32
+    """Width of the layer."""
+    dropout: Fraction = 0.1
+    """Share of values dropped before the last layer in training."""
+
+
+class Autoencoder(_Detector):
+    """Detector by a narrow network that repeats the window."""
+
+    family: Literal["autoencoder"]
+    hidden: PositiveInt = 64
+    """Width of the layers."""
+    code: PositiveInt = 8
+    """Numbers through which everything must go."""
+    dropout: Fraction = 0.1
+    """Share of values dropped in training."""
+
+
 class SeasonalNaive(Options):
     """What was a season ago; nothing is trained."""
 
@@ -240,7 +296,23 @@ class Trees(Options):
 
 
 Single = Annotated[
-    Stid | Lstm | Gru | Cnn1d | Wdcnn | Efficientnet | Tcn | Nlinear | Patchtst | Mlp | Trees | SeasonalNaive | Ets,
+    Stid
+    | Lstm
+    | Gru
+    | Cnn1d
+    | Wdcnn
+    | Efficientnet
+    | Tcn
+    | Nlinear
+    | Patchtst
+    | Mlp
+    | Pca
+    | StateSpace
+    | NextState
+    | Autoencoder
+    | Trees
+    | SeasonalNaive
+    | Ets,
     Field(discriminator="family"),
 ]
 """Options of one model."""
@@ -288,6 +360,8 @@ class Ensemble(Options):
 
 ARRAYS = ("wdcnn", "efficientnet")
 """Families that see an array instead of windows of numbers."""
+DETECTORS = ("pca", "state_space", "next_state", "autoencoder")
+"""Families that say how unlike training something is."""
 HEATED = ("efficientnet",)
 """Families that show where in an image they look."""
 PRETRAINED = ("efficientnet",)
@@ -304,6 +378,10 @@ Model = Annotated[
     | Nlinear
     | Patchtst
     | Mlp
+    | Pca
+    | StateSpace
+    | NextState
+    | Autoencoder
     | Trees
     | SeasonalNaive
     | Ets

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from nightmill.config.features import Feature
-from nightmill.config.models import ARRAYS, HEATED, PRETRAINED, Ensemble, Member, Model
+from nightmill.config.models import ARRAYS, DETECTORS, HEATED, PRETRAINED, Ensemble, Member, Model
 from nightmill.config.monitor import Monitor
 from nightmill.config.search import TRAINED, Search
 from nightmill.config.values import Duration, Fraction, Options, Part, Start, Step, one_key, short_duration
@@ -61,7 +61,8 @@ class Target(Options):
     """What is predicted."""
 
     column: str | None = None
-    """The series' column; forecast: at 1 … horizon steps after the origin, else in the origin's own row."""
+    """The series' column; forecast: at 1 … horizon steps after the origin, else in the origin's own row; detect: that is
+    1 where something was wrong, to judge by, where there is one."""
     horizon: PositiveInt | None = None
     """forecast: steps ahead."""
     remaining_life: RemainingLife | None = None
@@ -75,6 +76,8 @@ class Target(Options):
     @property
     def name(self) -> str:
         """What the predictions table writes in `target`."""
+        if not (self.column or self.event or self.remaining_life):
+            return "health"
         soon = f"{self.event.of}_within_{short_duration(self.event.within)}" if self.event else "remaining_life"
         return self.column or soon
 
@@ -89,7 +92,9 @@ class Target(Options):
         return self.horizon or 1
 
 
-Loss = Literal["mae", "mse", "huber", "quantile", "poisson", "negative_binomial", "bce", "focal", "cross_entropy"]
+Loss = Literal[
+    "mae", "mse", "huber", "quantile", "poisson", "negative_binomial", "bce", "focal", "cross_entropy", "residual"
+]
 
 
 class Lora(Options):
@@ -162,7 +167,7 @@ class Train(Options):
     """What training makes small, and with it what is predicted. mae, mse, huber (of errors in units of the target's
     standard deviation, delta 1): one value; quantile: the median and the ends of score.interval; poisson,
     negative_binomial: the mean of a count; bce, focal: the probability of a target that is 0 or 1; cross_entropy: a
-    class."""
+    class; residual: what a detector did not expect, whatever is true."""
     accumulate: PositiveInt = 1
     """Parts in which a worker takes its samples of a step, one after the other: less memory, the same gradient."""
     weight: str | None = None
@@ -207,8 +212,10 @@ class Train(Options):
         return Train.model_validate(self.model_dump(mode="json") | dict(options))
 
 
-Metric = Literal["mae", "rmse", "mape", "nasa_score", "pr_auc", "f1", "recall", "accuracy"]
-Baseline = Literal["last_value", "time_of_day_mean", "mean_life", "mean", "most_frequent"]
+Metric = Literal[
+    "mae", "rmse", "mape", "nasa_score", "pr_auc", "f1", "recall", "accuracy", "false_alarm_rate", "missed_alarm_rate"
+]
+Baseline = Literal["last_value", "time_of_day_mean", "mean_life", "mean", "most_frequent", "always"]
 
 
 class Score(Options):
@@ -326,11 +333,12 @@ class UseCase(Options):
     """Set from the file's place: conf/city/traffic.yaml is city/traffic."""
     title: str
     """One line for people."""
-    task: Literal["forecast", "regress", "classify"]
-    """forecast: values ahead in time; regress: a value of now; classify: which class it is now."""
+    task: Literal["forecast", "regress", "classify", "detect"]
+    """forecast: values ahead in time; regress: a value of now; classify: which class it is now; detect: a health index
+    of now, above 1 where something is unlike the training rows."""
     inputs: dict[str, Input] = Field(min_length=1)
     """Name -> data set; the first is the series whose entities are predicted."""
-    target: Target
+    target: Target = Target()
     """What is predicted."""
     features: list[Feature] = Field(min_length=1)
     """What the model sees of each row."""
@@ -422,15 +430,20 @@ class UseCase(Options):
             raise ValueError("task regress needs one of target.column and target.remaining_life")
         if self.task == "classify" and (target.remaining_life or (target.column is None) == (target.event is None)):
             raise ValueError("task classify needs one of target.column and target.event")
+        if (self.task == "detect") != (self.train.loss == "residual"):
+            raise ValueError("task detect and train.loss residual need each other")
+        if self.task == "detect" and (target.remaining_life or target.event):
+            raise ValueError("task detect has at most target.column, to judge by")
         if self.task == "classify" and self.train.loss not in classes:
             raise ValueError("task classify needs train.loss bce, focal or cross_entropy")
         if self.task == "forecast" and target.event:
             raise ValueError("target.event is for task classify")
         if target.event and self.train.loss == "cross_entropy":
             raise ValueError("an event comes or does not: train.loss is bce or focal")
-        judged = {"pr_auc": classes[:2], "f1": classes[:2], "recall": classes[:2], "accuracy": classes[2:]}
+        alarms = ("pr_auc", "f1", "recall", "false_alarm_rate", "missed_alarm_rate")
+        judged = {"accuracy": [classes[2]]} | {name: [*classes[:2], "residual"] for name in alarms}
         for metric in self.evaluate.metrics:
-            if self.train.loss not in (losses := judged.get(metric, (self.train.loss,))):
+            if self.train.loss not in (losses := judged.get(metric, [self.train.loss])):
                 raise ValueError(f"metric {metric} needs train.loss {' or '.join(losses)}")
         if self.task == "forecast":
             return
@@ -444,6 +457,11 @@ class UseCase(Options):
             family = member.model.family
             if family in ("stid", "nlinear", "seasonal_naive", "ets") and self.task != "forecast":
                 raise ValueError(f"model family {family} forecasts; for task regress choose mlp, lstm or trees")
+            if (family in DETECTORS) != (self.task == "detect"):
+                instead = "forecast, regress or classify" if self.task == "detect" else "detect"
+                raise ValueError(f"model family {family} is for task {instead}")
+            if family in DETECTORS:
+                self._detects(member.model.inputs)
             if family == "stid" and member.model.guess:
                 self._guess_fits(member.model.guess, member.model.window)
             if family == "trees" and self.train.start:
@@ -467,6 +485,14 @@ class UseCase(Options):
             raise ValueError(
                 f"model.guess needs a window of {self.target.steps} rows: those a horizon before the steps"
             )
+
+    def _detects(self, inputs: list[str]) -> None:
+        if unknown := [name for name in inputs if name not in self.feature_names]:
+            raise ValueError(f"model.inputs: '{unknown[0]}' is none of the features")
+        if len(inputs) == len(self.feature_names):
+            raise ValueError("model.inputs names all features: some must be states, which faults show in")
+        if self.train.start:
+            raise ValueError("what is normal is learnt anew: leave train.start out")
 
     def _searchable(self) -> None:
         if self.search is None:
@@ -498,7 +524,9 @@ class UseCase(Options):
 
     @property
     def fallback(self) -> Baseline | None:
-        """The naive rule that predicts where the model cannot."""
+        """The naive rule that predicts where the model cannot; of what is unusual there is none."""
+        if self.task == "detect":
+            return None
         chosen = self.score.fallback or self.evaluate.baselines[0]
         return None if chosen == "none" else chosen
 

@@ -106,7 +106,7 @@ def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -
             scores.append(Score(name, "coverage", None, coverage(truth, lo, hi), int(np.isfinite(truth).sum())))
     for name in use_case.evaluate.baselines:
         values[name] = baseline(name, material, test)
-        if any(METRICS[metric].takes == "threshold" for metric in use_case.evaluate.metrics):
+        if use_case.task != "detect" and any(METRICS[m].takes == "threshold" for m in use_case.evaluate.metrics):
             judged = material.parts.validation  # as models choose theirs
             thresholds[name] = best_threshold(truths(material, judged), baseline(name, material, judged))
     groups = groups_of(material, test)
@@ -137,6 +137,10 @@ def reconcile(step: Step, use_case: UseCase, registry: Registry) -> None:
 def _decide(use_case: UseCase, verdict: Verdict) -> None:
     metric, naive = use_case.evaluate.metrics[0], use_case.evaluate.baselines[0]
     mine = _figure(verdict, "candidate", metric)
+    if use_case.task == "detect" and mine is not None and np.isnan(mine):
+        verdict.promoted = True
+        verdict.reason = f"version {verdict.candidate} is promoted: no row of the test is known to be a fault"
+        return
     if verdict.champion == verdict.candidate:
         verdict.reason = f"version {verdict.candidate} is the champion already"
         return

@@ -33,7 +33,7 @@ def add_target(use_case: UseCase, rows: DataFrame, inputs: Inputs) -> DataFrame:
     if event is not None:
         return _soon(rows, inputs, event.of, event.within)
     if life is None:
-        value = _position(use_case, rows)
+        value = _position(use_case, rows) if use_case.target.column else F.lit(None).cast("float")
         return rows.withColumn("target", F.when(~F.col("_filled"), value))
     rows = _until(rows, inputs, life.until, life.cap) if life.until else _rest(rows, inputs, str(life.rest))
     rows = rows.withColumn(AGE, _steps(inputs, F.col("ts"), F.col("_born")) + 1).drop("_born")

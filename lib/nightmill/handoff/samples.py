@@ -30,10 +30,18 @@ class Window:
 
     @classmethod
     def of(cls, use_case: UseCase) -> Window:
-        """What a use case's model sees and predicts; only a value of now may rest on a padded history."""
+        """What a use case's model sees and predicts; only a value of now may rest on a padded history.
+
+        Where what is unusual is looked for it may not: a padded history is.
+        """
         target = use_case.target
         horizon, reach = target.horizon or 0, target.event.within if target.event else timedelta(0)
-        return cls(use_case.model.window, horizon, pad=horizon == 0, reach=reach // timedelta(microseconds=1))
+        return cls(
+            use_case.model.window,
+            horizon,
+            pad=horizon == 0 and use_case.task != "detect",
+            reach=reach // timedelta(microseconds=1),
+        )
 
     def __post_init__(self) -> None:
         if self.lookback < 1 or self.horizon < 0:

@@ -7,6 +7,7 @@ from nightmill.metrics.accuracy import accuracy
 from nightmill.metrics.beyond import beyond
 from nightmill.metrics.coverage import coverage
 from nightmill.metrics.f1 import best_threshold, f1
+from nightmill.metrics.false_alarm_rate import false_alarm_rate, missed_alarm_rate
 from nightmill.metrics.mae import mae
 from nightmill.metrics.mape import mape
 from nightmill.metrics.nasa_score import nasa_score
@@ -44,6 +45,8 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, higher=True),
     "pr_auc": Metric(pr_auc, higher=True),
     "f1": Metric(f1, higher=True, takes="threshold"),
+    "false_alarm_rate": Metric(false_alarm_rate, takes="threshold"),
+    "missed_alarm_rate": Metric(missed_alarm_rate, takes="threshold"),
     "recall": Metric(recall, higher=True, takes="budget"),
 }
 """By name in `evaluate.metrics`."""
@@ -56,8 +59,10 @@ __all__ = [
     "beyond",
     "coverage",
     "f1",
+    "false_alarm_rate",
     "mae",
     "mape",
+    "missed_alarm_rate",
     "nasa_score",
     "pr_auc",
     "psi",

@@ -22,6 +22,10 @@ FAMILIES = {
     "mlp": ("nightmill.models.mlp", "Mlp"),
     "seasonal_naive": ("nightmill.models.seasonal_naive", "SeasonalNaive"),
     "ets": ("nightmill.models.ets", "Ets"),
+    "pca": ("nightmill.models.pca", "Pca"),
+    "state_space": ("nightmill.models.state_space", "StateSpace"),
+    "next_state": ("nightmill.models.next_state", "NextState"),
+    "autoencoder": ("nightmill.models.autoencoder", "Autoencoder"),
     "ensemble": ("nightmill.models.ensemble", "Ensemble"),
     "trees": ("nightmill.models.trees", "Trees"),
 }

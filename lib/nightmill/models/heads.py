@@ -147,6 +147,18 @@ class Classes(Head):
         return parameters.softmax(dim=2).amax(dim=2)
 
 
+class Anomaly(Head):
+    """What a detector itself has worked out: a health index, and the loss beside it. It has no layer."""
+
+    def __init__(self, inputs: int, shape: Shape, zero: bool = False) -> None:
+        nn.Module.__init__(self)
+        self.shape, self.width = shape, self.wide(shape)
+
+    @staticmethod
+    def wide(shape: Shape) -> int:
+        return 2
+
+
 HEADS: dict[str, type[Head]] = {
     "point": Point,
     "quantiles": Quantiles,
@@ -154,6 +166,7 @@ HEADS: dict[str, type[Head]] = {
     "negative_binomial": NegativeBinomial,
     "probability": Probability,
     "classes": Classes,
+    "anomaly": Anomaly,
 }
 """By the name in `Shape.head`."""
 

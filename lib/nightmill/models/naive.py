@@ -161,6 +161,15 @@ class MostFrequent(Naive):
         return np.full((len(code), len(self.ahead)), np.nan, np.float32)
 
 
+class Always(Naive):
+    """An alarm at every row: what a detector must beat."""
+
+    looks_back = False
+
+    def rule(self, code: Ints, ts: Ints, own: Floats) -> Floats:
+        return np.ones((len(code), len(self.ahead)), np.float32)
+
+
 class TimeOfDayMean(Naive):
     """The entity's mean at the local time of day, weekdays and weekends apart (historical average).
 
@@ -238,6 +247,7 @@ RULES: dict[str, type[Naive]] = {
     "mean_life": MeanLife,
     "mean": Mean,
     "most_frequent": MostFrequent,
+    "always": Always,
 }
 """Name in `evaluate.baselines` and `score.fallback` -> rule."""
 

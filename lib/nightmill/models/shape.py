@@ -85,8 +85,8 @@ class Shape:
 
     @property
     def has_interval(self) -> bool:
-        """Whether predictions have one; a probability and a class have none."""
-        return not self.sorts
+        """Whether predictions have one; a probability, a class and a health index have none."""
+        return not self.sorts and self.head != "anomaly"
 
     def within(self, values: Any) -> Any:
         """The same array or tensor, values that the target cannot have moved to the nearest that it can."""
@@ -133,6 +133,10 @@ class Fitted:
     """
     edges: Array | None = None
     """[feature, bins + 1] quantiles of each feature that part its known values into bins that hold alike."""
+    entity_mean: Array | None = None
+    """[entity + 1, feature] mean by entity code (0 = all)."""
+    entity_std: Array | None = None
+    """[entity + 1, feature] standard deviation; 1 where a feature never varies."""
     classes: Array | None = None
     """[classes] how many known targets are of each class."""
 

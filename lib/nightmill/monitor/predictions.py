@@ -55,7 +55,7 @@ def watch_predictions(
     gold, predictions = lake.table("gold", use_case.name), lake.table("predictions", use_case.name)
     version = gold.version() or 0
     earlier = events(lake, "metrics", subject=use_case.name, step="monitor")
-    for day in days:
+    for day in days if use_case.task != "detect" else ():  # a health index is no estimate of the label
         errors = live_errors(predictions, gold, version, day, time.every)
         watch.metrics += _live_rows(use_case, errors, slices, day)
     watch.figures += _error_figures(lake, use_case, watch.metrics, earlier)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,14 +26,21 @@ def vocabulary(index: Index, training: Samples) -> list[str]:
 
 
 def fit(
-    gold: Pinned, index: Index, training: Samples, shape: Shape, smoothing: int | None = None, bins: int = 0
+    gold: Pinned,
+    index: Index,
+    training: Samples,
+    shape: Shape,
+    smoothing: int | None = None,
+    bins: int = 0,
+    by_entity: bool = False,
 ) -> Fitted:
     """Means and standard deviations of the features and of the target, time-of-day profiles and classes of the target.
 
     Reads the row groups that hold training rows, a few at a time; memory does not grow with the table. Profiles are
     averaged over `smoothing` slots on each side and left out where it is None or the features hold no
     `minute_of_week`. With `bins` each feature is parted into so many by its quantiles, which may be those of some rows
-    that stand for all. Unknown values (NaN) are left out of everything. Independent of how many workers train later.
+    that stand for all. `by_entity` asks for means and deviations of each entity, too.
+    Unknown values (NaN) are left out of everything. Independent of how many workers train later.
 
     Raises DataRefused naming feature, number and an entity where values are infinite and where targets are beyond
     their limits, and where nothing is known of a feature or of the target.
@@ -43,6 +52,7 @@ def fit(
     entities = vocabulary(index, training)
     profile = _Profile(len(entities), shape.slots) if clock is not None else None
     counts, some = np.zeros(shape.sorts, np.int64), _Some(min(SAMPLE, SAMPLE_VALUES // len(columns)))
+    own = _OwnMoments(len(entities), len(features)) if by_entity else None
     codes = np.zeros(len(index.entities), np.int64)
     codes[np.unique(index.runs.entity[training.run])] = np.arange(1, len(entities) + 1)
     for values, entity, ts in window_rows(gold, index, training, columns):
@@ -52,13 +62,15 @@ def fit(
             codes_of = values[~np.isnan(values[:, -1]), -1].round().astype(np.int64)
             counts += np.bincount(codes_of, minlength=shape.sorts)
         some.add(values)
+        if own is not None:
+            own.add(codes[entity], values[:, :-1])
         if profile is not None:
             profile.add(codes[entity], ts, values[:, clock], values[:, -1])
     if unknown := [f"'{name}'" for name, known in zip(features, moments.count.tolist()) if not known]:
         what = f"feature {', '.join(unknown)} has no value in any of the {moments.rows:,} training rows"
         fix = "take it out of features:, or look at its column in silver"
         raise DataRefused(what, where=index.source, fix=fix)
-    if not moments.count[-1]:
+    if not moments.count[-1] and shape.head != "anomaly":
         raise DataRefused(
             "no training row has a known target", where=index.source, fix="take more history, or look at the target"
         )
@@ -68,9 +80,13 @@ def fit(
     edges = some.edges(bins) if bins else None
     if shape.array:
         mean, std = np.append(np.zeros(1, np.float32), mean), np.append(np.ones(1, np.float32), std)
-    elif not shape.horizon:
+    elif not shape.horizon and shape.head != "anomaly":
         warn_of_leaks(some.rows, shape, index.source)
-    return Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, edges, classes)
+    found = Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, edges, classes)
+    if own is not None:
+        own_mean, own_std = own.scales(moments)
+        found = replace(found, entity_mean=own_mean, entity_std=own_std)
+    return found
 
 
 def refuse_unfit(gold: Pinned, index: Index, samples: Samples, shape: Shape) -> None:
@@ -111,6 +127,38 @@ class _Moments:
         std = np.sqrt(self.squares / np.maximum(self.count, 1))
         flat = std <= 1e-6 * np.maximum(1, np.abs(self.mean))
         return np.where(flat, 1.0, std)
+
+
+class _OwnMoments:
+    """Count, sum and sum of squares by entity code and feature, of values less the first one's, which they are like."""
+
+    def __init__(self, entities: int, features: int) -> None:
+        self.count, self.sum, self.squares = (np.zeros((entities + 1, features)) for _ in range(3))
+        self.near = np.full((entities + 1, features), np.nan)
+
+    def add(self, code: Ints, values: Floats) -> None:
+        known = ~np.isnan(values)
+        for column in range(values.shape[1]):
+            at, value = code[known[:, column]], values[known[:, column], column].astype(np.float64)
+            new, first = np.unique(at, return_index=True)
+            near = self.near[:, column]
+            near[new] = np.where(np.isnan(near[new]), value[first], near[new])
+            value = value - near[at]
+            size = len(self.count)
+            self.count[:, column] += np.bincount(at, minlength=size)
+            self.sum[:, column] += np.bincount(at, value, size)
+            self.squares[:, column] += np.bincount(at, value**2, size)
+
+    def scales(self, all_: _Moments) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(mean, standard deviation) [entity + 1, feature]; those of all where an entity has no value, and in row 0."""
+        count = np.maximum(self.count, 1)
+        mean = self.sum / count
+        std = np.sqrt(np.maximum(self.squares / count - mean**2, 0))
+        mean = mean + np.nan_to_num(self.near)
+        none = self.count == 0
+        mean, std = np.where(none, all_.mean[:-1], mean), np.where(none, all_.std[:-1], std)
+        flat = std <= 1e-6 * np.maximum(1, np.abs(mean))
+        return mean.astype(np.float32), np.where(flat, 1.0, std).astype(np.float32)
 
 
 class _Some:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nightmill.config.load import digest
-from nightmill.config.models import Ensemble
+from nightmill.config.models import DETECTORS, Ensemble
 from nightmill.config.search import Search
 from nightmill.config.usecase import UseCase
 from nightmill.errors import ConfigError, DataRefused
@@ -231,7 +231,11 @@ def _fit_options(job: TrainJob) -> dict[str, Any]:
     model = job.use_case.model
     models = [member.model for member in model.members] if isinstance(model, Ensemble) else [model]
     smoothing = [m.profile_smoothing for m in models if hasattr(m, "profile_smoothing")]
-    return {"smoothing": smoothing[0] if smoothing else None, "bins": max(getattr(m, "bins", 0) for m in models)}
+    return {
+        "smoothing": smoothing[0] if smoothing else None,
+        "bins": max(getattr(m, "bins", 0) for m in models),
+        "by_entity": any(m.family in DETECTORS for m in models),
+    }
 
 
 def _shape(job: TrainJob, entities: int) -> Shape:

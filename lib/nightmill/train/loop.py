@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from nightmill.config.usecase import Train
 from nightmill.errors import DataRefused, WorkFailed
 from nightmill.models.augment import augmented
+from nightmill.models.detector import Detector
 from nightmill.models.network import Network
 from nightmill.train import ranks
 from nightmill.train.begun import Begun
 from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
 from nightmill.train.loss import per_value, sums
+from nightmill.train.normal import learn_normal, leave_out_wandering
 from nightmill.train.schedule import learning_rate
 
 AT_RISK = 1.0
@@ -110,6 +112,8 @@ class Loop:
         training, DataRefused for bad rows; on all ranks together.
         """
         self._resume()
+        if isinstance(self.network, Detector):
+            leave_out_wandering(self.setup, self.network)
         wrapped = _distributed(self.network, self.setup.device) if self.trains else self.network
         if self.options.compile and self.trains:
             wrapped = torch.compile(wrapped)  # type: ignore[assignment]
@@ -121,6 +125,8 @@ class Loop:
                     self._save(time.perf_counter() - started)
             self._end_epoch(started, first)
         self._choose()
+        if isinstance(self.network, Detector):
+            learn_normal(self.setup, self.network)
         return self.state
 
     def _step(self, wrapped: nn.Module, batch: Any) -> None:

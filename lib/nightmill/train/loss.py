@@ -17,6 +17,7 @@ HEAD_OF = {
     "bce": "probability",
     "focal": "probability",
     "cross_entropy": "classes",
+    "residual": "anomaly",
 }
 """Loss -> the head whose parameters it reads; a point for all others."""
 LIMITS: dict[str, tuple[float | None, float | None]] = {
@@ -25,6 +26,7 @@ LIMITS: dict[str, tuple[float | None, float | None]] = {
     "bce": (0.0, 1.0),
     "focal": (0.0, 1.0),
     "cross_entropy": (0.0, None),
+    "residual": (0.0, None),
 }
 """Loss -> least and greatest target that it is defined for."""
 FOCUS = 2.0
@@ -49,7 +51,7 @@ def per_value(
     name: str, network: Network, parameters: Tensor, y: Tensor, weight: Tensor, classes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """(weight * loss, weight) of every value, both [b, steps]; the arguments are those of `sums`."""
-    known = ~y.isnan()
+    known = torch.ones_like(y, dtype=torch.bool) if name == "residual" else ~y.isnan()  # normal is learnt without truth
     # whatever stands for an unknown target must be one that the loss is defined for
     y = torch.where(known, y, network.head.value(parameters).detach())
     each = LOSSES[name](network, parameters, y)
@@ -109,6 +111,11 @@ def _cross_entropy(network: Network, parameters: Tensor, y: Tensor) -> Tensor:
     return functional.cross_entropy(parameters.flatten(0, 1), y.long().flatten(), reduction="none").view_as(y)
 
 
+def _residual(network: Network, parameters: Tensor, y: Tensor) -> Tensor:
+    """A detector's mean squared residual, of z-scores; what is true has no part in it."""
+    return parameters[..., 1]
+
+
 LOSSES: dict[str, Callable[[Network, Tensor, Tensor], Tensor]] = {
     "mae": _mae,
     "mse": _mse,
@@ -119,5 +126,6 @@ LOSSES: dict[str, Callable[[Network, Tensor, Tensor], Tensor]] = {
     "bce": _bce,
     "focal": _focal,
     "cross_entropy": _cross_entropy,
+    "residual": _residual,
 }
 """Name in `train.loss` -> loss [b, steps] of parameters [b, steps, width] and known targets [b, steps]."""

@@ -47,12 +47,13 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
     if job.knows_something and job.use_case.train.lora is not None:
         merge_updates(setup.network)
     truth, value, lower, upper = _predictions(setup, job.use_case.score.interval)
+    head = setup.network.shape.head
     interval = Interval.absent(job.use_case.score.interval, setup.network.shape.steps)
     covered = {}
     if setup.network.shape.has_interval:
         interval = calibrate(truth, lower, upper, interval.share)
         covered["coverage"] = coverage(truth, *interval.round(lower, upper))
-    threshold = best_threshold(truth, value) if setup.network.shape.head == "probability" else None
+    threshold = best_threshold(truth, value) if head == "probability" else 1.0 if head == "anomaly" else None
     judged = {"threshold": 0.5 if threshold is None else threshold, "budget": job.use_case.evaluate.budget}
     bundle = Bundle(
         network=setup.network.to("cpu"),
