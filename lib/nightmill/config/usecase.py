@@ -61,8 +61,8 @@ class Target(Options):
     """What is predicted."""
 
     column: str | None = None
-    """The series' column; forecast: at 1 … horizon steps after the origin, else in the origin's own row; detect: that is
-    1 where something was wrong, to judge by, where there is one."""
+    """The series' column; forecast: at 1 … horizon steps after the origin, else in the origin's own row; detect: that
+    is 1 where something was wrong, to judge by, where there is one."""
     horizon: PositiveInt | None = None
     """forecast: steps ahead."""
     remaining_life: RemainingLife | None = None

@@ -39,12 +39,12 @@ class Detector(Network):
     square, which training makes small.
 
     Each entity is standardised by its own training rows. A family says what is left of z-scores that it could not
-    expect (`residuals`); that is averaged over `smooth` rows, since noise averages out and faults stay. What it amounts
-    to (`statistics`) is held to the greatest that the entity's training windows know, but for a hundredth of them; and the
-    index is 1 where `alarms` of the validation windows are above it. States that wander in training by more than
-    `drift` times what chance would have them do say nothing of faults, and count as their mean. An alarm stays until
-    the index falls below `CALM`: the window's earlier rows are looked at for its beginning, so nothing is kept between
-    nights.
+    expect (`residuals`); that is averaged over `smooth` rows, since noise averages out and faults stay. What it
+    amounts to (`statistics`) is held to the greatest that the entity's training windows know, but for a hundredth
+    of them; and the index is 1 where `alarms` of the validation windows are above it. States that wander in
+    training by more than `drift` times what chance would have them do say nothing of faults, and count as their
+    mean. An alarm stays until the index falls below `CALM`: the window's earlier rows are looked at for its
+    beginning, so nothing is kept between nights.
     """
 
     centre: Tensor
