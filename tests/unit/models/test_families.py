@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from nightmill.config import UseCase
-from nightmill.config.models import ARRAYS, Model
+from nightmill.config.models import ARRAYS, DETECTORS, Model
 from nightmill.models import FAMILIES, build
 from nightmill.models.ensemble import Ensemble
 from nightmill.models.shape import Fitted, Shape
@@ -33,8 +33,10 @@ OPTIONS = {
     "ets": {"season": 0},
     "ensemble": {},
 }
-FORECASTERS = sorted(set(FAMILIES) - {"mlp", *ARRAYS})
-REGRESSORS = sorted(set(FAMILIES) - {*ARRAYS, "stid", "nlinear", "seasonal_naive", "ets"})
+ELSEWHERE = (*ARRAYS, *DETECTORS)
+"""Families whose tests are files of their own: they see arrays, or say what is unusual."""
+FORECASTERS = sorted(set(FAMILIES) - {"mlp", *ELSEWHERE})
+REGRESSORS = sorted(set(FAMILIES) - {*ELSEWHERE, "stid", "nlinear", "seasonal_naive", "ets"})
 LOOKBACK, STEPS = 12, 3
 FITTED = Fitted(np.array([50, 9], np.float32), np.array([10, 2], np.float32), 50.0, 10.0)
 
@@ -79,7 +81,9 @@ def values(made, x):
 def test_every_family_has_options_and_a_place_here():
     members = get_args(get_args(Model)[0])
     assert (
-        {get_args(member.model_fields["family"].annotation)[0] for member in members} == set(FAMILIES) == set(OPTIONS)
+        {get_args(member.model_fields["family"].annotation)[0] for member in members}
+        == set(FAMILIES)
+        == {*OPTIONS, *DETECTORS}
     )
 
 
@@ -108,14 +112,14 @@ def test_a_regressor_gives_one_value_round_the_mean(family):
     assert found.shape == (16, 1) and (found - 50).abs().max() < 60
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*ARRAYS}))
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*ELSEWHERE}))
 def test_a_sample_does_not_know_the_others_of_its_batch(family):
     made, x = model(family) if family != "mlp" else model(family, horizon=0, past=None), windows()
     stirred(made)
     assert torch.allclose(values(made, x)[5:7], values(made, x[5:7]), atol=1e-3)
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*ARRAYS, "trees", "seasonal_naive"}))
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*ELSEWHERE, "trees", "seasonal_naive"}))
 def test_every_weight_learns(family):
     made, x = model(family) if family != "mlp" else model(family, horizon=0, past=None), windows(64)
     made.train()
@@ -133,7 +137,7 @@ def test_every_weight_learns(family):
     assert [name for name, p in made.named_parameters() if torch.equal(p, before[name])] == []
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*ARRAYS}))
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*ELSEWHERE}))
 def test_every_family_carries_every_head(family):
     shape = {} if family != "mlp" else {"horizon": 0, "past": None}
     for head, more in (("quantiles", {"levels": (0.1, 0.5, 0.9)}), ("negative_binomial", {}), ("probability", {})):
