@@ -22,7 +22,10 @@ def parameters(made, base=7.0, rows=200):
     return made(10 * torch.randn(rows, 5), torch.full((rows, 1), base), MEAN, STD)
 
 
-@pytest.mark.parametrize("name", list(HEADS))
+# a detector works out its own parameters: tests/unit/models/test_detector.py
+
+
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"anomaly"}))
 def test_every_head_predicts_a_number_per_step(name):
     made = head(name)
     found = parameters(made)
