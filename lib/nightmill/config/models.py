@@ -295,7 +295,7 @@ class Trees(Options):
     """Share of the samples that a tree is grown from."""
 
 
-Single = Annotated[
+_One = (
     Stid
     | Lstm
     | Gru
@@ -312,7 +312,10 @@ Single = Annotated[
     | Autoencoder
     | Trees
     | SeasonalNaive
-    | Ets,
+    | Ets
+)
+Single = Annotated[
+    _One,
     Field(discriminator="family"),
 ]
 """Options of one model."""
@@ -368,23 +371,6 @@ PRETRAINED = ("efficientnet",)
 """Families whose weights are known before any training."""
 
 Model = Annotated[
-    Stid
-    | Lstm
-    | Gru
-    | Cnn1d
-    | Wdcnn
-    | Efficientnet
-    | Tcn
-    | Nlinear
-    | Patchtst
-    | Mlp
-    | Pca
-    | StateSpace
-    | NextState
-    | Autoencoder
-    | Trees
-    | SeasonalNaive
-    | Ets
-    | Ensemble,
+    _One | Ensemble,
     Field(discriminator="family"),
 ]
