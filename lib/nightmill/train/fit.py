@@ -82,7 +82,16 @@ def fit(
         mean, std = np.append(np.zeros(1, np.float32), mean), np.append(np.ones(1, np.float32), std)
     elif not shape.horizon and shape.head != "anomaly":
         warn_of_leaks(some.rows, shape, index.source)
-    found = Fitted(mean[:-1], std[:-1], float(mean[-1]), float(std[-1]), day, held_out, edges, classes)
+    found = Fitted(
+        mean=mean[:-1],
+        std=std[:-1],
+        target_mean=float(mean[-1]),
+        target_std=float(std[-1]),
+        profile=day,
+        held_out=held_out,
+        edges=edges,
+        classes=classes,
+    )
     if own is not None:
         own_mean, own_std = own.scales(moments)
         found = replace(found, entity_mean=own_mean, entity_std=own_std)
