@@ -168,6 +168,9 @@ class Train(Options):
     standard deviation, delta 1): one value; quantile: the median and the ends of score.interval; poisson,
     negative_binomial: the mean of a count; bce, focal: the probability of a target that is 0 or 1; cross_entropy: a
     class; residual: what a detector did not expect, whatever is true."""
+    overestimate: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """mae, mse, huber: how many times as much an error counts where the prediction is above the truth: above 1 where
+    that is the costly side, as of a remaining life."""
     accumulate: PositiveInt = 1
     """Parts in which a worker takes its samples of a step, one after the other: less memory, the same gradient."""
     weight: str | None = None
@@ -372,6 +375,8 @@ class UseCase(Options):
             raise ValueError("train.min_workers is at most train.workers")
         if self.train.balance and self.train.loss not in ("bce", "focal", "cross_entropy"):
             raise ValueError("train.balance is for train.loss bce, focal and cross_entropy")
+        if self.train.overestimate != 1 and self.train.loss not in ("mae", "mse", "huber"):
+            raise ValueError("train.overestimate is for train.loss mae, mse and huber")
         kinds = {name: item.as_ for name, item in self.inputs.items()}
         beyond = [step for step in self.evaluate.at or () if step > self.target.steps]
         if beyond:
@@ -468,6 +473,8 @@ class UseCase(Options):
                 raise ValueError("model family trees grows anew: leave train.start out")
             if family == "trees" and self.train.loss in ("negative_binomial", "focal"):
                 raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
+            if family == "trees" and self.train.overestimate != 1:
+                raise ValueError("model family trees has no train.overestimate: choose train.loss quantile")
             if beyond := [name for name in member.train if name not in TRAINED]:
                 raise ValueError(f"a member has no train.{beyond[0]} of its own; it may have {', '.join(TRAINED)}")
             if self.train.having(member.train).ema and family == "trees":

@@ -192,7 +192,8 @@ class Loop:
                 begun = self.trains and self.network.constant > 0
                 x = self._begun(batch) if begun else batch.x
             parameters = network(x, self.codes[batch.entity], batch.ts, begun)
-        return sums(self.options.loss, self.network, parameters, batch.y, batch.weight, self.classes)
+        options = self.options
+        return sums(options.loss, self.network, parameters, batch.y, batch.weight, self.classes, options.overestimate)
 
     def _batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Any]:
         """The feed's batches; a rank whose reader fails yields the error once, so that all ranks hear of it."""

@@ -34,27 +34,42 @@ FOCUS = 2.0
 
 
 def sums(
-    name: str, network: Network, parameters: Tensor, y: Tensor, weight: Tensor, classes: Tensor | None = None
+    name: str,
+    network: Network,
+    parameters: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    classes: Tensor | None = None,
+    over: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """(sum of weight * loss over known targets, sum of their weights), both scalars; the mean is their quotient.
 
     `parameters` [b, steps, width] are what the network gave, `y` [b, steps] is in the target's unit, NaN = unknown,
-    `weight` [b], `classes` how much each class counts, all alike without it. Errors are in units of the target's
-    standard deviation, so that learning rate and clipping mean the same for every target; likelihoods are in nats.
+    `weight` [b], `classes` how much each class counts, all alike without it, `over` how many times as much the loss of
+    a prediction above the truth counts. Errors are in units of the target's standard deviation, so that learning rate
+    and clipping mean the same for every target; likelihoods are in nats.
     Sums, not a mean: added over ranks they give a loss that does not depend on how samples are spread.
     """
-    each, weights = per_value(name, network, parameters, y, weight, classes)
+    each, weights = per_value(name, network, parameters, y, weight, classes, over)
     return each.sum(), weights.sum()
 
 
 def per_value(
-    name: str, network: Network, parameters: Tensor, y: Tensor, weight: Tensor, classes: Tensor | None = None
+    name: str,
+    network: Network,
+    parameters: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    classes: Tensor | None = None,
+    over: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """(weight * loss, weight) of every value, both [b, steps]; the arguments are those of `sums`."""
     known = torch.ones_like(y, dtype=torch.bool) if name == "residual" else ~y.isnan()  # normal is learnt without truth
     # whatever stands for an unknown target must be one that the loss is defined for
     y = torch.where(known, y, network.head.value(parameters).detach())
     each = LOSSES[name](network, parameters, y)
+    if over != 1:
+        each = each * torch.where(network.head.value(parameters) > y, over, 1.0)
     weights = weight.unsqueeze(1) * known
     if classes is not None:
         weights = weights * classes[y.round().long()]

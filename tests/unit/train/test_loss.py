@@ -44,6 +44,13 @@ def test_an_unknown_target_has_neither_loss_nor_gradient():
     assert (total.item(), weights.item(), value.grad.flatten().tolist()) == (4.0, 1.0, [0.0, 4.0])
 
 
+@pytest.mark.parametrize(("name", "expected"), [("mae", [3, 1]), ("mse", [3, 1]), ("huber", [1.5, 0.5])])
+def test_a_prediction_above_the_truth_may_cost_more(name, expected):
+    value, y = torch.tensor([[[10.0]], [[-10.0]]]), torch.zeros(2, 1)
+    found, weights = per_value(name, network(), value, y, torch.ones(2), over=3.0)
+    assert found.flatten().tolist() == expected and weights.flatten().tolist() == [1, 1]
+
+
 def test_padding_counts_for_nothing():
     assert mean("mae", [[10.0], [9e9]], [[0.0], [0.0]], [1.0, 0.0]) == pytest.approx(1.0)
 
