@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -131,6 +132,25 @@ def test_each_entity_has_a_row_at_every_step_from_its_first_record_to_the_last_o
         first.setdefault(f"{machine}/{part}", at)
     wanted = {(e, ts) for e, born in first.items() for ts in steps if max(born, begun) <= ts <= end}
     assert fleet.gold().keys() == wanted and len(first) == 6
+
+
+def test_steps_of_a_day_are_local_days_where_clocks_change(tmp_path: Path) -> None:
+    town, zone = found(tmp_path), ZoneInfo("Europe/Berlin")
+    (town.folder / "conf/data/town/repairs.yaml").write_text(REPAIRS.replace("zone: UTC", "zone: Europe/Berlin"))
+    case = FLEET.replace("every: 3 h", "every: 1 d").replace("  alarms: {from: data/town/alarms, as: events}\n", "")
+    case = case.replace("  sites: {from: data/town/sites, as: static}\n", "")
+    wanted = ("of: repairs, since", "of: part")
+    lines = [line for line in case.splitlines() if not line.startswith("  - ") or any(text in line for text in wanted)]
+    (town.folder / "conf/town/fleet.yaml").write_text("\n".join(lines))
+    days = [date(2026, 3, n) for n in range(27, 32)]
+    for day in days:
+        path = town.raw / "repairs" / day.isoformat() / "a.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"machine,part,ts\nm1,pump,{day} 00:00:00\n")
+    for stage in STAGES:
+        assert not stage(town.work(stage.__name__, *days), ["town/fleet"]).failures
+    rows = town.table("gold", "town/fleet").to_pylist()
+    assert sorted(row["ts"] for row in rows) == [datetime(d.year, d.month, d.day, tzinfo=zone) for d in days]
 
 
 def test_event_history_equals_a_plain_count(fleet: Fleet) -> None:

@@ -13,7 +13,7 @@ from nightmill.config.features import Feature
 from nightmill.config.models import ARRAYS, DETECTORS, HEATED, PRETRAINED, Ensemble, Member, Model
 from nightmill.config.monitor import Monitor
 from nightmill.config.search import TRAINED, Search
-from nightmill.config.values import Duration, Fraction, Options, Part, Start, Step, one_key, short_duration
+from nightmill.config.values import Duration, Fraction, Options, Part, Start, one_key, short_duration
 
 
 class Input(Options):
@@ -26,7 +26,7 @@ class Input(Options):
     what people marked in the entity's image, from pixel xmin, ymin to xmax, ymax, counted from 1: to judge by."""
     by: str | None = None
     """graph: the column of the series that its nodes name, if not the entity."""
-    every: Step | None = None
+    every: Duration | None = None
     """series: a row so often for each entity, from its first record on, instead of a row for each record. For inputs
     that only tell of events, as repairs: a failure can be foreseen in the hours between them."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nightmill.clock import DAY
 from nightmill.config import UseCase
 from nightmill.config.environment import Handoff
 from nightmill.handoff import (
@@ -27,7 +28,7 @@ from nightmill.handoff import (
     window_rows,
 )
 from nightmill.models.bundle import Bundle
-from nightmill.models.naive import DAY, RULES, Setting, offsets
+from nightmill.models.naive import RULES, Setting
 
 Floats = NDArray[np.float32]
 BATCH = 4096
@@ -56,13 +57,13 @@ class Material:
         fold: int = 0,
     ) -> Material:
         """The parts of a pinned table for the use case's window and split."""
-        index = build_index(gold, every)
+        index = build_index(gold, every, zone)
         window = Window.of(use_case)
         history = use_case.train.history
         since = index.span[1] - history // timedelta(microseconds=1) if history else None
         parts = split_samples(index, window, use_case.evaluate.split, seed, since, gold, fold, zone)
         if use_case.evaluate.origins == "last":
-            parts = parts._replace(test=last_of_days(parts.test, index, zone))
+            parts = parts._replace(test=last_of_days(parts.test, index))
         return cls(use_case, gold, index, parts, zone, handoff)
 
     def batches(self, samples: Samples, features: list[str]) -> Iterator[Batch]:
@@ -78,14 +79,14 @@ class Material:
         return replace(samples, window=window)
 
 
-def last_of_days(samples: Samples, index: Index, zone: str) -> Samples:
+def last_of_days(samples: Samples, index: Index) -> Samples:
     """Those origins after which another local day begins."""
     number = np.arange(samples.count)
     interval = np.searchsorted(samples.edges, number, side="right") - 1
     origin = samples.first[interval] + number - samples.edges[interval]
     run = samples.run[interval]
     ts = index.runs.ts[run] + (origin - index.runs.first[run]) * index.every_us
-    today, next_day = ((at + offsets(at, zone)) // DAY for at in (ts, ts + index.every_us))
+    today, next_day = (index.clock.local(at) // DAY for at in (ts, ts + index.every_us))
     last = today != next_day
     return samples.take(interval[last]).at(origin[last], origin[last])
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from holidays import country_holidays
 from pyspark.sql import functions as F
 
+from nightmill.clock import Clock
 from nightmill.config import DataSet, Time, UseCase
 from nightmill.errors import DataRefused
 
@@ -55,19 +56,24 @@ class Inputs:
     def _stepped(self, name: str) -> DataFrame:
         """A row at every step for each entity, from its first record on; only its key is known of it.
 
-        Steps are counted from midnight UTC of 1 January 1970. They begin when all inputs have begun, and end with the
-        last record of any: what was not recorded yet cannot be told from what did not happen.
+        Steps are counted from midnight of 1 January 1970, UTC or, where they are days, local. They begin when all
+        inputs have begun, and end with the last record of any: what was not recorded yet cannot be told from what did
+        not happen.
         """
-        key, (begin, end), every = self.data_sets[name].contract.entity, self._known, micros(self.time.every)
+        key, clock = self.data_sets[name].contract.entity, Clock.of(self.time.every, self.time.zone)
+        (begin, end), every = clock.even(self._known).tolist(), clock.every
         if self.span is not None:
             first, last = ((day - date(1970, 1, 1)).days * DAY for day in self.span)
             begin, end = max(begin, first - DAY), min(end, last + 2 * DAY)
         keys = ["entity", *[f"`{column}`" for column in key]]
-        entities = self.static(name).groupBy(*keys).agg(F.min(F.unix_micros("ts")).alias("_first"))
+        known = F.from_utc_timestamp("ts", clock.zone) if clock.counts_days else F.col("ts")
+        entities = self.static(name).groupBy(*keys).agg(F.min(F.unix_micros(known)).alias("_first"))
         born = F.ceil(F.greatest("_first", F.lit(begin)) / every) * every
         steps = F.explode(F.sequence(F.col("_from"), F.lit(end), F.lit(every)))
         rows = entities.withColumn("_from", born.cast("long")).where(F.col("_from") <= end)
         rows = rows.withColumn("ts", steps).withColumn("ts", F.timestamp_micros("ts")).drop("_first", "_from")
+        if clock.counts_days:
+            rows = rows.withColumn("ts", F.to_utc_timestamp("ts", clock.zone))
         local = F.from_utc_timestamp("ts", self.time.zone)
         return rows.withColumns({"day": F.to_date(local), "_filled": F.lit(False)})
 

@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     entity: Tensor
     """int64 [b], position in the index' entities."""
     ts: Tensor
-    """int64 [b], time of the origin, µs UTC."""
+    """int64 [b], even time of the origin, µs; see `nightmill.clock.Clock`."""
     age: Tensor
     """int64 [b], rows of the run up to and including the origin."""
     weight: Tensor

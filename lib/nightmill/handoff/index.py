@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nightmill.clock import Clock
 from nightmill.errors import DataRefused
 from nightmill.handoff.columns import is_text
 from nightmill.handoff.files import Storage
@@ -36,7 +37,7 @@ class Runs:
     length: Ints
     """Rows."""
     ts: Ints
-    """Time of the first row, µs UTC."""
+    """Even time of the first row, µs; see `nightmill.clock.Clock`."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,17 @@ class Index:
     """Rows in all."""
     source: str
     """Table and version, for messages."""
+    zone: str = "UTC"
+    """Time zone of steps that are days or months."""
+
+    @property
+    def clock(self) -> Clock:
+        """From the table's times to those of runs, and back."""
+        return Clock(self.every_us, self.zone)
 
     @property
     def span(self) -> tuple[int, int]:
-        """Times of the first and of the last row, µs UTC."""
+        """Even times of the first and of the last row, µs."""
         return int(self.runs.ts.min()), int((self.runs.ts + (self.runs.length - 1) * self.every_us).max())
 
 
@@ -91,12 +99,14 @@ class _Pieces:
         return replace(self, **{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
 
-def build_index(gold: Pinned, every: timedelta) -> Index:
+def build_index(gold: Pinned, every: timedelta, zone: str = "UTC") -> Index:
     """Reads `entity` and `ts` of every row group and nothing else; a run ends where the step to the next row differs.
 
-    Raises DataRefused, naming entity and time, where a file is not sorted by (entity, ts) or a row occurs twice.
+    Steps of days are local ones of the zone, and `Months` are those of its calendar. Raises DataRefused, naming entity
+    and time, where a file is not sorted by (entity, ts) or a row occurs twice.
     """
-    every_us = every // timedelta(microseconds=1)
+    clock = Clock.of(every, zone)
+    every_us = clock.every
     if every_us < 1:
         raise ValueError(f"the step between rows must be longer than {every}")
     storage = Storage(gold.uri, gold.storage_options)
@@ -104,7 +114,7 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
     small = storage.local and gold.rows < SMALL_FILE * len(gold.files)
     most = (os.cpu_count() or 1) if storage.local else SCAN_THREADS  # a store is waited for
     with ThreadPoolExecutor(1 if small else min(most, SCAN_THREADS)) as pool:
-        scans = pool.map(lambda number: _scan_file(storage, gold, number, every_us), range(len(gold.files)))
+        scans = pool.map(lambda number: _scan_file(storage, gold, number, clock), range(len(gold.files)))
         found = [piece for scan in scans for piece in scan]
     pa.default_memory_pool().release_unused()  # what was read is many times what is kept
     if not found:
@@ -120,17 +130,18 @@ def build_index(gold: Pinned, every: timedelta) -> Index:
     rows = int(pieces.length.sum())
     runs = Runs(pieces.entity[begin], first[begin], np.diff(first[begin], append=rows), pieces.ts[begin])
     segments = Segments(first, pieces.length, pieces.file, pieces.group, pieces.row)
-    return Index(entities, runs, segments, every_us, rows, source)
+    return Index(entities, runs, segments, every_us, rows, source, zone)
 
 
-def _scan_file(storage: Storage, gold: Pinned, number: int, every_us: int) -> list[_Pieces]:
+def _scan_file(storage: Storage, gold: Pinned, number: int, clock: Clock) -> list[_Pieces]:
     pinned = gold.files[number]
     path, file = pinned.path, storage.open(pinned, ["entity"])
     before, scanned = None, []
     for group in (group for group, rows in enumerate(pinned.groups) if rows):
         for first, rows in storage.pieces(file, path, group, ["entity", "ts"]):
             names, codes, ts = _columns(rows, storage.where(path))
-            starts = _piece_starts(names, codes, ts, before, every_us, storage.where(path))
+            ts = clock.even(ts)
+            starts = _piece_starts(names, codes, ts, before, clock.every, storage.where(path))
             before = names[int(codes[-1])].as_py(), int(ts[-1])
             length = np.diff(starts, append=len(ts))
             numbers = np.full(len(starts), number), np.full(len(starts), group)

@@ -121,7 +121,7 @@ def select_samples(
     with_future: bool = True,
     reach_back: bool = False,
 ) -> Samples:
-    """All windows whose past and future rows lie in one run and in [since, until), µs UTC, of all or of each run.
+    """All windows whose past and future rows lie in one run and in [since, until), even times, of all or of each run.
 
     With `reach_back` only what is to be predicted lies there, and the past wherever it does. `entities` keeps only
     those named. `last_only` keeps each entity's last possible origin. `with_future=False`

@@ -33,7 +33,7 @@ class Rows(NamedTuple):
     entity: Tensor
     """int64 [b] position in the index' entities."""
     ts: Tensor
-    """int64 [b] µs UTC."""
+    """int64 [b] even times, µs."""
 
 
 def window_rows(
@@ -92,7 +92,7 @@ class _Stretches:
     length: Ints
     entity: Ints
     ts: Ints
-    """Of the first row, µs UTC."""
+    """Even time of the first row, µs."""
     every: int
     """Step between rows, µs."""
 

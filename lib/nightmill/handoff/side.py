@@ -54,8 +54,10 @@ class SideRows:
     ) -> None:
         self.side, self.rows, self.width = side, side.lookback + side.ahead, len(side.columns)
         self._entity, runs, every = _matched(side, index), side.index.runs, side.index.every_us
-        self._base = min(side.index.span[0], index.span[0]) - side.delay
-        self._steps = (max(side.index.span[1], index.span[1]) - self._base) // every + 1
+        self._clock = index.clock
+        mine, theirs = self._here(np.array(index.span)), side.index.span
+        self._base = int(min(theirs[0], mine[0])) - side.delay
+        self._steps = (int(max(theirs[1], mine[1])) - self._base) // every + 1
         self._keys = runs.entity * self._steps + (runs.ts - self._base) // every
         self._seen = self._rows_seen(index, samples, held)
         self._numbers = self._seen.edges
@@ -70,7 +72,7 @@ class SideRows:
 
     def gather(self, entity: Ints, ts: Ints, count: int, into: Tensor) -> None:
         """Windows of the first `count` of some samples [b], blank ones for the rest; into [b, rows, width]."""
-        row = self._as_of(self._entity[entity[:count]], ts[:count])
+        row = self._as_of(self._entity[entity[:count]], self._here(ts[:count]))
         seen, layout, start = self._seen, self._layout, np.zeros(len(into), np.int64)  # the blank rows stand first
         known = row >= 0
         if known.any():
@@ -79,6 +81,11 @@ class SideRows:
             start[:count][known] = layout.places(number)[0] - (self.side.lookback - 1)
         torch.index_select(self._windows, 0, torch.from_numpy(start), out=into.view(len(into), self.rows * self.width))
         self._held.used()
+
+    def _here(self, ts: Ints) -> Ints:
+        """The side's own times of the samples' times."""
+        theirs = self.side.index.clock
+        return ts if theirs == self._clock else theirs.even(self._clock.real(ts))
 
     def _as_of(self, mine: Ints, ts: Ints) -> Ints:
         """Logical row of the last one that is known of these entities at these times; -1 where there is none."""
@@ -95,7 +102,8 @@ class SideRows:
         origin, run = samples.first[interval] + begin - samples.edges[interval], samples.run[interval]
         ts = index.runs.ts[run] + (origin - index.runs.first[run]) * index.every_us
         mine, runs = self._entity[index.runs.entity[run]], self.side.index.runs
-        low, high = self._as_of(mine, ts), self._as_of(mine, ts + (stop - begin - 1) * index.every_us)
+        last = ts + (stop - begin - 1) * index.every_us
+        low, high = self._as_of(mine, self._here(ts)), self._as_of(mine, self._here(last))
         # at the first moments nothing may be known yet
         low = np.maximum(low, np.append(runs.first, 0)[np.searchsorted(runs.entity, np.maximum(mine, 0))])
         cell, first, last = cut(low, high + 1, np.append(runs.first, self.side.index.rows))

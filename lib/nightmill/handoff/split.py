@@ -40,7 +40,7 @@ def split_samples(
     fold: int = 0,
     zone: str = "UTC",
 ) -> Parts:
-    """Splits the windows from `since` (µs UTC) on.
+    """Splits the windows from `since` (an even time of the index, µs) on.
 
     By time: the end of the table is the test, what lies before it the validation, each as long as `split` says; a
     window, or with `reach_back` what it predicts, lies inside one part; `zone` is where the first day of a part begins.
@@ -72,7 +72,7 @@ def split_samples(
         fix = "take more entities, another glob in evaluate.split.entity.test, or a shorter window"
     for name, part in zip(Parts._fields, parts, strict=True):
         if not part.count:
-            first, last = (show_time(ts) for ts in index.span)
+            first, last = (show_time(int(index.clock.real(ts))) for ts in index.span)
             what = f"the {name} part has no window of {window.lookback} rows and {window.horizon} to predict"
             where = f"{index.source}: {len(index.entities)} entities, {first} to {last}"
             raise DataRefused(what, where=where, fix=fix)
@@ -90,7 +90,7 @@ def _by_time(index: Index, window: Window, parts: ByTime, since: int | None, zon
         """First µs of a part that ends before `stop`."""
         if isinstance(part, date):
             midnight = datetime.combine(part, time(), ZoneInfo(zone))
-            return (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+            return int(index.clock.even((midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)))
         length = part // timedelta(microseconds=1) if isinstance(part, timedelta) else int(steps * part) * every
         return stop - length
 
@@ -121,7 +121,7 @@ def _by_start(index: Index, window: Window, start: ByStart, since: int | None) -
 
 
 def _reached(index: Index, first: Ints, count: Ints) -> Ints:
-    """[run] time, µs UTC, of the row that follows `count` rows of the run's entity, which begins with row `first`."""
+    """[run] even time, µs, of the row that follows `count` rows of the run's entity, which begins with row `first`."""
     runs = index.runs
     last = first + np.maximum(count, 1) - 1
     run = np.searchsorted(runs.first, last, "right") - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from statistics import median
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nightmill.clock import Clock
 from nightmill.lake.tables import Table
 
 Floats = NDArray[np.float64]
@@ -44,15 +45,15 @@ class Truth:
     """What was true, by entity and step; NaN where it is not known."""
 
     start: int
-    """First step, µs UTC."""
-    every: int
-    """Step, µs."""
+    """First step, an even time."""
+    clock: Clock
+    """The series' own."""
     values: NDArray[np.float32]
     """[entities, steps]"""
 
     def at(self, entity: Ints, ts: Ints) -> Floats:
-        """[n] what was true of entities at times; NaN outside."""
-        step = (ts - self.start) // self.every
+        """[n] what was true of entities at times, µs UTC; NaN outside."""
+        step = (self.clock.even(ts) - self.start) // self.clock.every
         known = (entity < self.values.shape[0]) & (step >= 0) & (step < self.values.shape[1])
         found = self.values[np.where(known, entity, 0), np.where(known, step, 0)] if self.values.size else np.nan
         return np.where(known, found, np.nan)
@@ -125,28 +126,27 @@ def usual(errors: Mapping[date, float], day: date) -> float | None:
     return median(before) if before else None
 
 
-def truth(gold: Table, version: int, codes: Codes, since: int, until: int, every: timedelta) -> Truth:
+def truth(gold: Table, version: int, codes: Codes, since: int, until: int, clock: Clock) -> Truth:
     """The targets of a gold version in [since, until), µs UTC."""
-    step = round(every.total_seconds() * 1_000_000)
     first, last = (pa.scalar(moment, pa.timestamp("us", tz="UTC")) for moment in (since, until))
     inside = (pc.field("ts") >= first) & (pc.field("ts") < last)
     source = gold.delta(version).to_pyarrow_dataset().scanner(columns=["entity", "ts", "target"], filter=inside)
     parts = [
-        (codes.of(batch["entity"]), _micros(batch["ts"]), batch["target"].to_numpy(zero_copy_only=False))
+        (codes.of(batch["entity"]), clock.even(_micros(batch["ts"])), batch["target"].to_numpy(zero_copy_only=False))
         for batch in source.to_batches()
         if batch.num_rows
     ]
     if not parts:
-        return Truth(since, step, np.zeros((0, 0), np.float32))
+        return Truth(since, clock, np.zeros((0, 0), np.float32))
     start = min(int(ts.min()) for _, ts, _ in parts)
-    steps = (max(int(ts.max()) for _, ts, _ in parts) - start) // step + 1
+    steps = (max(int(ts.max()) for _, ts, _ in parts) - start) // clock.every + 1
     values = np.full((len(codes.numbers), steps), np.nan, np.float32)
     for entity, ts, target in parts:
-        values[entity, (ts - start) // step] = target
-    return Truth(start, step, values)
+        values[entity, (ts - start) // clock.every] = target
+    return Truth(start, clock, values)
 
 
-def live_errors(predictions: Table, gold: Table, gold_version: int, day: date, every: timedelta) -> Errors:
+def live_errors(predictions: Table, gold: Table, gold_version: int, day: date, clock: Clock) -> Errors:
     """Errors of the predictions that a model made on a day, where truth is known; naive rules do not count.
 
     Rows pass in batches: memory is that of the truth of the days that they reach, and of one batch.
@@ -155,7 +155,7 @@ def live_errors(predictions: Table, gold: Table, gold_version: int, day: date, e
     if spans is None:
         return Errors()
     first, last, horizons = spans
-    known = truth(gold, gold_version, codes, first, last + 1, every)
+    known = truth(gold, gold_version, codes, first, last + 1, clock)
     places = {horizon: place for place, horizon in enumerate(horizons)}
     lookup = np.full(max(horizons) + 1, -1)
     lookup[list(places)] = list(places.values())

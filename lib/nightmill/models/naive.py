@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nightmill.clock import DAY, MINUTE, Clock
 from nightmill.config.usecase import UseCase
 from nightmill.models.interval import Interval
 from nightmill.models.shape import MINUTES_PER_DAY, Windows, rows_ahead
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-DAY, QUARTER, MINUTE = 86_400_000_000, 900_000_000, 60_000_000
-"""Microseconds."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,10 @@ class Naive(ABC):
         self._total, self._count = np.zeros(setting.entities + 1), np.zeros(setting.entities + 1)
 
     def add(self, code: Ints, ts: Ints, own: NDArray[Any], target: NDArray[Any]) -> None:
-        """Training rows, [n] each: entity codes, times (µs UTC), the rule's column and the target; NaN is unknown."""
+        """Training rows, [n] each: entity codes, even times (µs, see `Clock`), the rule's column and the target.
+
+        NaN is unknown.
+        """
         known = ~np.isnan(target)
         self._total += np.bincount(code[known], target[known], len(self._total))
         self._count += np.bincount(code[known], minlength=len(self._count))
@@ -98,7 +96,7 @@ class Naive(ABC):
         self.state["mean"] = mean.astype(np.float32)
 
     def predict(self, code: Ints, ts: Ints, own: Floats) -> Floats:
-        """[n, steps] of origins: entity codes (0: unknown), times (µs UTC), and the newest known value of the column.
+        """[n, steps] of origins: entity codes (0: unknown), even times, and the newest known value of the column.
 
         Never NaN.
         """
@@ -181,7 +179,7 @@ class TimeOfDayMean(Naive):
 
     def __init__(self, setting: Setting, state: dict[str, Floats] | None = None) -> None:
         super().__init__(setting, state)
-        self.slots = max(1, DAY // setting.every)
+        self.slots, self.clock = max(1, DAY // setting.every), Clock(setting.every, setting.zone)
         self._sums: Any = None
 
     def add(self, code: Ints, ts: Ints, own: NDArray[Any], target: NDArray[Any]) -> None:
@@ -211,7 +209,7 @@ class TimeOfDayMean(Naive):
 
     def _cell(self, code: Ints, ts: Ints) -> Ints:
         """Place in [entity + 1, 2, slots], flat."""
-        local = ts + offsets(ts, self.setting.zone)
+        local = self.clock.local(ts)
         weekend = (local // DAY + 3) % 7 >= 5  # 1970 began on a Thursday
         slot = local % DAY // MINUTE * self.slots // MINUTES_PER_DAY
         return (code * 2 + weekend) * self.slots + slot
@@ -299,24 +297,3 @@ def newest(windows: NDArray[Any]) -> Floats:
     place = np.where(np.isnan(windows), -1, np.arange(windows.shape[1])).max(axis=1)
     found: Floats = np.take_along_axis(windows, np.maximum(place, 0)[:, None], axis=1)[:, 0]
     return found
-
-
-def offsets(ts: Ints, zone: str) -> Ints:
-    """[n] µs by which the clocks of a zone are ahead of UTC at times ts (µs UTC)."""
-    if not len(ts):
-        return np.zeros(0, np.int64)
-    day = ts // DAY
-    first = int(day.min())
-    midnights = np.array([_offset(zone, number * DAY) for number in range(first, int(day.max()) + 2)])
-    found = midnights[day - first]
-    turns = np.flatnonzero(found != midnights[day - first + 1])  # clocks are changed within that day
-    quarters, which = np.unique(ts[turns] // QUARTER, return_inverse=True)
-    found[turns] = np.array([_offset(zone, number * QUARTER) for number in quarters.tolist()], np.int64)[which]
-    return found
-
-
-@lru_cache(maxsize=65_536)
-def _offset(zone: str, ts: int) -> int:
-    offset = datetime.fromtimestamp(ts // 1_000_000, UTC).astimezone(ZoneInfo(zone)).utcoffset()
-    assert offset is not None
-    return round(offset.total_seconds() * 1_000_000)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nightmill.clock import Clock
 from nightmill.config import DataSet, Time, UseCase
 from nightmill.lake.entities import slices_of
 from nightmill.lake.live import BEFORE, LIVE, NAIVE, Errors, Figures, day_batches, day_counts, live_errors, usual
@@ -56,7 +57,7 @@ def watch_predictions(
     version = gold.version() or 0
     earlier = events(lake, "metrics", subject=use_case.name, step="monitor")
     for day in days if use_case.task != "detect" else ():  # a health index is no estimate of the label
-        errors = live_errors(predictions, gold, version, day, time.every)
+        errors = live_errors(predictions, gold, version, day, Clock.of(time.every, time.zone))
         watch.metrics += _live_rows(use_case, errors, slices, day)
     watch.figures += _error_figures(lake, use_case, watch.metrics, earlier)
     if night in predictions.days_by_partition():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nightmill.clock import Clock
 from nightmill.config import UseCase
 from nightmill.lake.live import Codes, day_batches, live_errors
 from nightmill.lake.tables import Lake, Table
@@ -75,7 +76,7 @@ def _widen(found: Night, size: int) -> None:
         found.ts = np.pad(found.ts, (0, more), constant_values=np.iinfo(np.int64).min)
 
 
-def past_of(lake: Lake, use_case: UseCase, scored: Mapping[date, int], every: timedelta) -> Past:
+def past_of(lake: Lake, use_case: UseCase, scored: Mapping[date, int], clock: Clock) -> Past:
     """Errors of the last day with truth and of those before it, as far as `ROWS` reaches."""
     gold, predictions = lake.table("gold", use_case.name), lake.table("predictions", use_case.name)
     version = gold.version()
@@ -87,7 +88,7 @@ def past_of(lake: Lake, use_case: UseCase, scored: Mapping[date, int], every: ti
         if enough or (found.day is None and left <= 0):
             break
         left -= rows
-        errors = live_errors(predictions, gold, version, day, every).by_entity()
+        errors = live_errors(predictions, gold, version, day, clock).by_entity()
         if errors and found.day is None:
             found.day, found.last = day, errors
         else:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nightmill.clock import Clock
 from nightmill.config import UseCase
 from nightmill.lake.tables import Lake
 from nightmill.report.told import Chosen, Entities, Panel, Status
@@ -46,7 +47,7 @@ def chosen(entities: Entities, urgent: Literal["low", "high"] | None) -> dict[st
 
 
 def series_of(
-    lake: Lake, use_case: UseCase, wanted: dict[str, str], days: list[date], night: date, every: timedelta
+    lake: Lake, use_case: UseCase, wanted: dict[str, str], days: list[date], night: date, clock: Clock
 ) -> list[Chosen]:
     """The panels of the entities wanted. `days` are those with predictions up to the night's, oldest first."""
     gold, predictions = lake.table("gold", use_case.name), lake.table("predictions", use_case.name)
@@ -58,7 +59,9 @@ def series_of(
     made = predictions.delta().to_pyarrow_dataset().to_table(_COLUMNS, filter=mine & pc.field("day").isin(shown))
     if not made.num_rows:
         return []
-    since = pc.min(made["ts"]).as_py() - max(LEAST, BEFORE * use_case.target.steps) * every
+    since = pc.min(made["ts"]).as_py() - max(LEAST, BEFORE * use_case.target.steps) * timedelta(
+        microseconds=clock.every
+    )
     until = pc.max(made["target_ts"]).as_py()
     of_time = (pc.field("ts") >= since) & (pc.field("ts") <= until)
     truth = gold.delta().to_pyarrow_dataset().to_table(["entity", "ts", "target"], filter=mine & of_time)
@@ -67,18 +70,19 @@ def series_of(
         own, real = made.filter(pc.equal(made["entity"], name)), truth.filter(pc.equal(truth["entity"], name))
         if not own.num_rows:
             continue
-        known = dict(zip(_micros(real["ts"]).tolist(), real["target"].to_numpy().astype(float).tolist()))
+        known = dict(zip(clock.even(_micros(real["ts"])).tolist(), real["target"].to_numpy().astype(float).tolist()))
         draw = _forecasts if use_case.task == "forecast" else _nights
-        found.append(Chosen(name, why, draw(own, known, use_case.target.steps, every, night)))
+        found.append(Chosen(name, why, draw(own, known, use_case.target.steps, clock, night)))
     return found
 
 
-def _forecasts(made: pa.Table, known: dict[int, float], steps: int, every: timedelta, night: date) -> list[Panel]:
+def _forecasts(made: pa.Table, known: dict[int, float], steps: int, clock: Clock, night: date) -> list[Panel]:
     """One panel a night: what was forecast, what came before it, and what came true."""
-    step, found = round(every.total_seconds() * 1_000_000), []
+    step, found = clock.every, []
     for day in sorted(set(made["day"].to_pylist())):
         rows = made.filter(pc.equal(made["day"], pa.scalar(day)))
-        ts, at, horizon = _micros(rows["ts"]), _micros(rows["target_ts"]), rows["horizon"].to_numpy()
+        ts, at = (clock.even(_micros(rows[name])) for name in ("ts", "target_ts"))
+        horizon = rows["horizon"].to_numpy()
         last = ts == ts.max()
         each = len(set(ts.tolist())) > 1
         # from every row of a day: its furthest forecasts, and all of the last origin's
@@ -89,11 +93,11 @@ def _forecasts(made: pa.Table, known: dict[int, float], steps: int, every: timed
         real = [known.get(first + n * step, float("nan")) for n in range(count)]
         title = f"{'Forecast of' if day == night else 'Held against truth: forecast of'} {day.day} {day:%B}"
         title += f", {steps} steps ahead" if each else ""
-        found.append(Panel(title, _time(first), every.total_seconds(), real, *columns))
+        found.append(Panel(title, _time(int(clock.real(first))), step / 1_000_000, real, *columns))
     return found
 
 
-def _nights(made: pa.Table, known: dict[int, float], steps: int, every: timedelta, night: date) -> list[Panel]:
+def _nights(made: pa.Table, known: dict[int, float], steps: int, clock: Clock, night: date) -> list[Panel]:
     """One panel: the last prediction of each night, and the truth where it is known by now."""
     days = sorted(set(made["day"].to_pylist()))
     grid = [days[0] + timedelta(days=n) for n in range((night - days[0]).days + 1)]
@@ -103,7 +107,7 @@ def _nights(made: pa.Table, known: dict[int, float], steps: int, every: timedelt
         rows = made.filter(pc.equal(made["day"], pa.scalar(day))).sort_by("ts")
         place, row = grid.index(day), rows.slice(rows.num_rows - 1).to_pylist()[0]
         value[place], lo[place], hi[place] = row["value"], row["lo"], row["hi"]
-        truth[place] = known.get(int(_micros(rows["ts"])[-1]), float("nan"))
+        truth[place] = known.get(int(clock.even(_micros(rows["ts"]))[-1]), float("nan"))
     start = datetime(grid[0].year, grid[0].month, grid[0].day, tzinfo=UTC)
     columns = [column.tolist() for column in (truth, value, lo, hi)]
     return [Panel("Predicted, night by night", start, 86400.0, *columns)]

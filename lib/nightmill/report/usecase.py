@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+from nightmill.clock import Clock
 from nightmill.config import DataSet, UseCase
 from nightmill.config.values import DATA, format_duration
 from nightmill.lake.entities import slices_of
@@ -48,7 +49,8 @@ def use_case_page(
     scored = {day: rows for day, (rows, _) in counts.items() if day <= night}
     many, by_rule = counts.get(night, (0, 0))
     predicted = night_of(predictions, night, use_case.target.steps) if many else Predicted()
-    past = past_of(lake, use_case, scored, time.every)
+    clock = Clock.of(time.every, time.zone)
+    past = past_of(lake, use_case, scored, clock)
     slices = slices_of(lake, use_case, inputs)
     entities = entities_of(use_case, predicted, past, [a for a in alarms if a.subject == name], slices, areas)
     figures = figures_of(lake, name, until)
@@ -71,7 +73,7 @@ def use_case_page(
         slices=_parts(watched, "slice"),
         predictions=many,
         entities=entities,
-        chosen=series_of(lake, use_case, chosen(entities, use_case.target.urgent), list(scored), night, time.every)
+        chosen=series_of(lake, use_case, chosen(entities, use_case.target.urgent), list(scored), night, clock)
         if many
         else [],
         error_day=past.day,

@@ -27,7 +27,7 @@ class Rest:
     entity: Ints
     """Position in the names."""
     ts: Ints
-    """Of the first origin, µs UTC."""
+    """Of the first origin, µs, even times."""
     count: Ints
     """Origins."""
     row: Ints
@@ -87,11 +87,11 @@ class _Day(NamedTuple):
     stop: Ints
     """Behind the last; not above `first` where the run has none."""
     latest: int
-    """Time of the day's last row of all, µs UTC."""
+    """Time of the day's last row of all, µs, even times."""
 
 
 def find_origins(index: Index, bundle: Bundle, day: tuple[int, int], last_only: bool, by_name: bool) -> Origins | None:
-    """The origins in [day), µs UTC; None where no entity has a row then.
+    """The origins in [day), µs, even times; None where no entity has a row then.
 
     Every row of the day is one, or with `last_only` each entity's last; of forecasts also the times at which an entity
     that has rows shortly before, or that the model knows, has none, up to the day's last row of all. With `by_name`

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 
+from nightmill.clock import Clock
 from nightmill.config import Time, UseCase
 from nightmill.errors import DataRefused, NightmillError, WorkFailed
 from nightmill.handoff import Pinned, Samples, build_index, pin
@@ -77,10 +78,13 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
         raise DataRefused(f"{use_case.name}: gold is empty", where=gold_table.uri, fix="run `nightmill features` first")
     begin, end = _bounds(day, time)
     reach = round((bundle.shape.lookback - 1) * time.every.total_seconds() * 1_000_000)
-    gold = _pinned(gold_table, gold_version, begin - reach, end)
-    index = build_index(gold, time.every) if gold.files else None
+    clock = Clock.of(time.every, time.zone)
+    gold = _pinned(gold_table, gold_version, int(clock.real(clock.even(begin) - reach)), end)
+    index = build_index(gold, time.every, time.zone) if gold.files else None
     last_only, by_name = use_case.score.origins == "last", use_case.evaluate.split.entity is None
-    origins = find_origins(index, bundle, (begin, end), last_only, by_name) if index else None
+    origins = (
+        find_origins(index, bundle, tuple(clock.even([begin, end]).tolist()), last_only, by_name) if index else None
+    )
     where = f"{gold_table.label} version {gold_version}"
     if index is None or origins is None:
         fix = "land, clean and engineer that day first, or name another --day"
@@ -108,7 +112,6 @@ def score(start: Start, step: Step, use_case: UseCase, time: Time, registry: Reg
         day=day,
         facts=Facts(bundle.target, champion, gold.version, step.run_id, scored_at, hindsight),
         marks=Marks.of(bundle.shape, use_case.monitor, bundle.threshold),
-        zone=time.zone if time.is_daily else None,
     )
     spark = start()
     todo: list[Samples | Rest] = [

@@ -48,8 +48,6 @@ class Assignment:
     day: date
     facts: Facts
     marks: Marks
-    zone: str | None = None
-    """Of a series whose steps are days: they begin at its midnights, 23 or 25 hours apart where clocks change."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,10 @@ def score_slice(assignment: Assignment, number: int, todo: Samples | Rest, place
     """Predicts one slice and writes it; the file is not part of the table until the driver commits it."""
     device = place.use()
     bundle = _loaded(assignment, device)
-    ahead, every = bundle.shape.ahead, assignment.index.every_us
+    ahead, clock = bundle.shape.ahead, assignment.index.clock
     uri, day, facts, marks = assignment.table_uri, assignment.day, assignment.facts, assignment.marks
     reasons = REASONS if isinstance(todo, Rest) else ()
-    with Writer(
-        uri, day, number, facts, assignment.names, ahead, every, marks.labels, reasons, assignment.zone
-    ) as writer:
+    with Writer(uri, day, number, facts, assignment.names, ahead, clock, marks.labels, reasons) as writer:
         for entity, ts, said, reason in _predicted(bundle, assignment, todo, place):
             writer.add(entity, ts, said, marks.put(said), reason)
     return writer.part()

@@ -19,8 +19,8 @@ from deltalake.fs import DeltaStorageHandler
 from numpy.typing import NDArray
 from pyarrow.fs import FileSystem, LocalFileSystem, PyFileSystem
 
+from nightmill.clock import Clock
 from nightmill.models.bundle import Predicted
-from nightmill.models.naive import offsets
 from nightmill.score.table import FILE_SCHEMA
 
 GROUP = 131_072
@@ -82,17 +82,16 @@ class Writer:
         facts: Facts,
         names: list[str],
         ahead: Ints,
-        every: int,
+        clock: Clock,
         labels: Sequence[str] = (),
         reasons: Sequence[str] = (),
-        zone: str | None = None,
     ) -> None:
-        """`names` of entities; `ahead` [steps] and `every` (µs, by the clocks of `zone` where it is given) say which
-        times are predicted; `labels` and `reasons` are what those columns may hold, none where they stay empty."""
+        """`names` of entities; `ahead` [steps] and the series' clock say which times are predicted; `labels` and
+        `reasons` are what those columns may hold, none where they stay empty."""
         self.path = posixpath.join(
             f"day={day.isoformat()}", f"part-{number:05d}-{facts.run_id}-{uuid.uuid4().hex[:8]}.parquet"
         )
-        self._names, self._ahead, self._every, self._zone = pa.array(names, pa.string()), ahead, every, zone
+        self._names, self._ahead, self._clock = pa.array(names, pa.string()), ahead, clock
         self._size = max(1, GROUP // len(ahead))
         self._facts, self._held = facts, 0
         self._entity, self._ts = np.empty(self._size, np.int32), np.empty(self._size, np.int64)
@@ -135,7 +134,7 @@ class Writer:
         marks: tuple[NDArray[np.int32], Floats] | None = None,
         reason: Ints | None = None,
     ) -> None:
-        """Rows of origins: entity (position in `names`), ts (µs UTC) and reason (position in `reasons`) [n]; what is
+        """Rows of origins: entity (position in `names`), even ts and reason (position in `reasons`) [n]; what is
         predicted and marks (label as position in `labels`, -1 for none, and score) [n, steps]."""
         numbers: dict[str, Floats] = {name: getattr(said, name) for name in PLAIN}
         which = dict[str, NDArray[Any]]()
@@ -167,12 +166,10 @@ class Writer:
         entity, ts = self._entity[: self._held], self._ts[: self._held]
         first = int(entity.min())
         names = self._names.slice(first, int(entity.max()) - first + 1)
-        target_ts = (ts[:, None] + self._ahead * self._every).ravel()
-        if self._zone is not None:
-            target_ts += np.repeat(offsets(ts, self._zone), steps) - offsets(target_ts, self._zone)
+        target_ts = self._clock.real((ts[:, None] + self._ahead * self._clock.every).ravel())
         found: dict[str, Any] = {
             "entity": pa.DictionaryArray.from_arrays(pa.array(np.repeat(entity - first, steps)), names),
-            "ts": pa.array(np.repeat(ts, steps)),
+            "ts": pa.array(np.repeat(self._clock.real(ts), steps)),
             "target_ts": pa.array(target_ts),
         }
         for name, values in self._numbers.items():

@@ -205,8 +205,9 @@ def prepare(job: TrainJob, workers: int = 1) -> Prepared:
     """
     case = job.use_case
     gold = pin(job.gold, job.version, job.storage_options or None)
-    index = build_index(gold, job.every)
-    parts = split_samples(index, job.window, case.evaluate.split, job.seed, job.since, gold, job.fold, job.zone)
+    index = build_index(gold, job.every, job.zone)
+    since = None if job.since is None else int(index.clock.even(job.since))
+    parts = split_samples(index, job.window, case.evaluate.split, job.seed, since, gold, job.fold, job.zone)
     if parts.train.count < workers:
         what = f"there are {parts.train.count} training windows for {workers} workers"
         raise DataRefused(what, where=index.source, fix="set train.workers to a smaller number, or 0 for this process")
@@ -282,4 +283,5 @@ def gold_facts(prepared: Prepared) -> dict[str, object]:
         rows = np.minimum(part.last + part.window.horizon, part.seen_to) - index.runs.first[part.run] + 1
         until = max(until, int((index.runs.ts[part.run] + rows * index.every_us).max(initial=0)))
     last = int((index.runs.ts + (index.runs.length - 1) * index.every_us).max(initial=0))
+    until, last = index.clock.real([until, last]).tolist()
     return {**json.loads(prepared.gold.to_json()), "until": until, "last": last}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ from deltalake import write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightmill.config.values import Months
 from nightmill.errors import DataRefused
 from nightmill.handoff import Index, build_index, pin
 from nightmill.handoff.gold import Pinned, PinnedFile
@@ -39,6 +42,24 @@ def test_days_in_several_files_join_to_one_run_per_entity(gold):
 def test_a_gap_ends_a_run(gold):
     rows = series("a", range(0, 3)) + series("a", range(4, 6))
     assert runs(index_at(gold(rows))) == [("a", 0, 3, 0), ("a", 4, 2, 3)]
+
+
+def at_times(folder: Path, times: list[datetime]) -> str:
+    table = pa.table({"entity": ["a"] * len(times), "ts": pa.array(times, pa.timestamp("us", "UTC"))})
+    write_deltalake(str(folder / "gold"), table)
+    return str(folder / "gold")
+
+
+def test_local_days_and_months_are_one_run_over_changes_of_the_clocks(tmp_path):
+    zone = ZoneInfo("Europe/Berlin")
+    days = [datetime(2026, 3, 27, tzinfo=zone) + timedelta(days=n) for n in range(5)]  # on the wall: of 23 hours, too
+    index = build_index(pin(at_times(tmp_path / "days", days)), timedelta(days=1), "Europe/Berlin")
+    assert index.runs.length.tolist() == [5]
+    assert index.clock.real(index.runs.ts).tolist() == [round(days[0].timestamp() * 1e6)]
+    months = [datetime(2026, n, 1, tzinfo=zone) for n in (1, 2, 3, 5)]
+    index = build_index(pin(at_times(tmp_path / "months", months)), Months(1), "Europe/Berlin")
+    assert index.runs.length.tolist() == [3, 1]
+    assert index.clock.real(index.runs.ts).tolist() == [round(months[n].timestamp() * 1e6) for n in (0, 3)]
 
 
 def test_a_missing_day_ends_a_run(gold):

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from nightmill.clock import Clock
 from nightmill.lake.live import live_errors
 from nightmill.lake.tables import Lake
 from nightmill.score.table import SCHEMA
@@ -20,6 +21,7 @@ from nightmill.score.table import SCHEMA
 DAY = date(2026, 3, 28)
 START = datetime(2026, 3, 28, tzinfo=UTC)
 STEP = timedelta(minutes=30)
+CLOCK = Clock.of(STEP)
 GOLD = pa.schema(
     [("entity", pa.string()), ("ts", pa.timestamp("us", "UTC")), ("day", pa.date32()), ("target", pa.float32())]
 )
@@ -56,7 +58,7 @@ def test_errors_by_entity_and_horizon_are_those_of_plain_python(tmp_path: Path) 
     ]  # fmt: skip
     _predictions(lake, asked)
     gold = lake.table("gold", "town/x")
-    errors = live_errors(lake.table("predictions", "town/x"), gold, gold.version() or 0, DAY, STEP)
+    errors = live_errors(lake.table("predictions", "town/x"), gold, gold.version() or 0, DAY, CLOCK)
     assert errors.horizons == [1, 2, 50]
 
     def plain(chosen: Callable[[str, int], bool]) -> dict[str, float]:
@@ -90,5 +92,5 @@ def test_without_predictions_or_truth_there_is_no_error(tmp_path: Path) -> None:
     _gold(lake, [("a", 0, 1.0), ("a", 1, 2.0)])
     _predictions(lake, [("b", 1, 1, 3.0, 1.0)])
     gold, predictions = lake.table("gold", "town/x"), lake.table("predictions", "town/x")
-    assert live_errors(predictions, gold, 1, DAY - timedelta(days=1), STEP).entities == []
-    assert live_errors(predictions, gold, 1, DAY, STEP).over().n == 0
+    assert live_errors(predictions, gold, 1, DAY - timedelta(days=1), CLOCK).entities == []
+    assert live_errors(predictions, gold, 1, DAY, CLOCK).over().n == 0

@@ -6,8 +6,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nightmill.models.interval import Interval, Offsets
 from nightmill.models.naive import (
@@ -20,7 +18,6 @@ from nightmill.models.naive import (
     Setting,
     TimeOfDayMean,
     newest,
-    offsets,
 )
 
 HOUR = 3_600_000_000
@@ -42,20 +39,6 @@ def fitted(kind, code, ts, own, target, **options):
         rule.add(code[part], ts[part], own[part], target[part])
     rule.finish()
     return rule
-
-
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns"])
-@given(minutes=st.lists(st.integers(0, 3 * 366 * 24 * 60), min_size=1, max_size=50))
-def test_offsets_are_those_of_the_zone(zone, minutes):
-    ts = micros(2024, 1, 1) + np.array(minutes) * 60_000_000
-    wanted = [datetime.fromtimestamp(t / 1e6, ZoneInfo(zone)).utcoffset().total_seconds() * 1e6 for t in ts.tolist()]
-    assert offsets(ts, zone).tolist() == wanted
-
-
-def test_offsets_of_the_hours_of_a_clock_change_and_of_nothing():
-    ts = micros(2026, 3, 29) + np.arange(48) * HOUR // 2
-    assert [o / HOUR for o in offsets(ts, "Europe/Berlin")] == [1] * 2 + [2] * 46
-    assert len(offsets(np.zeros(0, np.int64), "Europe/Berlin")) == 0
 
 
 def test_the_mean_is_the_entitys_and_that_of_all_where_it_is_unknown():

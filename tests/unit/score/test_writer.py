@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from nightmill.clock import Clock
+from nightmill.config.values import Months
 from nightmill.models.bundle import Predicted
 from nightmill.score import writer
 from nightmill.score.table import FILE_SCHEMA
@@ -33,7 +35,7 @@ def said(value):
 def written(folder, entity, ts, value, steps=2, facts=FACTS, names=("a", "b", "c"), batch=3):
     """(file as a table, part) of origins given in batches."""
     ahead = np.arange(1, steps + 1)
-    with Writer(str(folder), date(2026, 3, 2), 4, facts, list(names), ahead, EVERY) as into:
+    with Writer(str(folder), date(2026, 3, 2), 4, facts, list(names), ahead, Clock(EVERY)) as into:
         for begin in range(0, len(entity), batch):
             rows = slice(begin, begin + batch)
             into.add(entity[rows], ts[rows], said(value[rows]))
@@ -57,12 +59,21 @@ def test_rows_are_tidy_and_of_the_tables_types(tmp_path):
 
 def test_a_step_of_a_day_ends_at_a_local_midnight_where_clocks_change(tmp_path):
     midnight = [datetime(2026, 3, day, tzinfo=ZoneInfo("Europe/Berlin")) for day in (28, 29, 30, 31)]
-    day = timedelta(days=1) // timedelta(microseconds=1)
-    with Writer(str(tmp_path), date(2026, 3, 28), 0, FACTS, ["a"], np.arange(1, 3), day, zone="Europe/Berlin") as into:
-        ts = np.array([micros(midnight[0]), micros(midnight[1])])
+    clock = Clock.of(timedelta(days=1), "Europe/Berlin")
+    with Writer(str(tmp_path), date(2026, 3, 28), 0, FACTS, ["a"], np.arange(1, 3), clock) as into:
+        ts = clock.even([micros(midnight[0]), micros(midnight[1])])
         into.add(np.zeros(2, int), ts, said(np.zeros((2, 2), np.float32)))
     targets = pq.read_table(tmp_path / into.part().path)["target_ts"].to_pylist()
     assert targets == [midnight[1], midnight[2], midnight[2], midnight[3]]
+
+
+def test_a_step_of_a_month_ends_with_it(tmp_path):
+    clock, first = Clock.of(Months(1), "Europe/Berlin"), datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    with Writer(str(tmp_path), date(2026, 1, 1), 0, FACTS, ["a"], np.arange(1, 4), clock) as into:
+        into.add(np.zeros(1, int), clock.even([micros(first)]), said(np.zeros((1, 3), np.float32)))
+    table = pq.read_table(tmp_path / into.part().path)
+    assert table["ts"].to_pylist() == [first] * 3
+    assert table["target_ts"].to_pylist() == [first.replace(month=month) for month in (2, 3, 4)]
 
 
 def test_statistics_tell_what_the_file_holds(tmp_path):
@@ -109,7 +120,7 @@ def test_labels_scores_and_reasons_are_in_the_rows_that_have_them(tmp_path):
     entity, ts, value = np.array([0, 1]), micros(NOW) + np.arange(2) * EVERY, np.ones((2, 2), np.float32)
     marks = np.array([[0, -1], [-1, 0]], np.int32), np.array([[1.5, 0.5], [np.nan, 2]], np.float32)
     more = {"labels": ("alarm",), "reasons": ("history", "unknown", "absent")}
-    with Writer(str(tmp_path), date(2026, 3, 2), 0, FACTS, ["a", "b"], np.arange(1, 3), EVERY, **more) as into:
+    with Writer(str(tmp_path), date(2026, 3, 2), 0, FACTS, ["a", "b"], np.arange(1, 3), Clock(EVERY), **more) as into:
         into.add(entity, ts, said(value), marks, np.array([2, 0]))
     table = pq.read_table(tmp_path / into.part().path)
     assert types(table.schema) == types(FILE_SCHEMA)
