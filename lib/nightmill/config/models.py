@@ -283,6 +283,8 @@ class Trees(Options):
     """Steps of the latest mean."""
     entity: bool = True
     """Whether trees may tell entities apart, as a category."""
+    together: bool = False
+    """Whether the same trees predict all steps ahead and see which it is: where steps are alike and samples are few."""
     rounds: PositiveInt = 20
     """Trees that an epoch adds, for each step ahead."""
     leaves: int = Field(default=31, ge=2)

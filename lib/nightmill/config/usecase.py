@@ -26,6 +26,8 @@ class Input(Options):
     what people marked in the entity's image, from pixel xmin, ymin to xmax, ymax, counted from 1: to judge by."""
     by: str | None = None
     """graph: the column of the series that its nodes name, if not the entity."""
+    complete: bool = False
+    """series: only entities that have a value of the target at every step of the table, from its first to its last."""
     every: Duration | None = None
     """series: a row so often for each entity, from its first record on, instead of a row for each record. For inputs
     that only tell of events, as repairs: a failure can be foreseen in the hours between them."""
@@ -216,9 +218,21 @@ class Train(Options):
 
 
 Metric = Literal[
-    "mae", "rmse", "mape", "nasa_score", "pr_auc", "f1", "recall", "accuracy", "false_alarm_rate", "missed_alarm_rate"
+    "mae",
+    "rmse",
+    "mape",
+    "nasa_score",
+    "pr_auc",
+    "f1",
+    "recall",
+    "accuracy",
+    "false_alarm_rate",
+    "missed_alarm_rate",
+    "pinball",
 ]
-Baseline = Literal["last_value", "time_of_day_mean", "mean_life", "mean", "most_frequent", "always"]
+Baseline = Literal[
+    "last_value", "window_mean", "tsb", "time_of_day_mean", "mean_life", "mean", "most_frequent", "always"
+]
 
 
 class Score(Options):
@@ -237,7 +251,8 @@ class ByTime(Options):
     """Split in time: training first, then validation, then test."""
 
     validation: Part = 0.1
-    """Share of the time steps before the test, as 10 %, or how long it is, as 30 d, or its first day, as 2020-08-01."""
+    """Share of the time steps before the test, as 10 %, or how long it is, as 30 d or 1 month, or its first
+    day, as 2020-08-01."""
     test: Part = 0.2
     """Share of the time steps at the end, or how long it is, or its first day."""
     reach_back: bool = False
@@ -323,6 +338,8 @@ class Evaluate(Options):
     """Origins of the test that count: last are those that a night predicts from, the last row of each local day."""
     by: str | None = None
     """Column of a feature of kind categories: figures are worked out for each category, and the mean of them counts."""
+    levels: list[Annotated[Fraction, Field(gt=0, lt=1)]] = Field(default=[0.1, 0.5, 0.9], min_length=1)
+    """Levels of the quantiles that metric pinball judges."""
     budget: Fraction = Field(default=0.05, gt=0)
     """Share of the origins that may raise an alarm; for metric recall."""
     seeds: PositiveInt = 3
@@ -385,6 +402,10 @@ class UseCase(Options):
             raise ValueError("the first input must be a series: its entities are what is predicted")
         if sparse := [name for name, item in self.inputs.items() if item.every and item is not self.series]:
             raise ValueError(f"inputs.{sparse[0]}: every is for the first input, whose entities are predicted")
+        if odd := [n for n, i in self.inputs.items() if i.complete and (i is not self.series or i.every)]:
+            raise ValueError(f"inputs.{odd[0]}: complete is for the first input, without a step of its own")
+        if self.series.complete and not self.target.column:
+            raise ValueError("inputs: complete needs target.column")
         if self.task == "forecast" and not (self.target.column and self.target.horizon):
             raise ValueError("a forecast needs target.column and target.horizon")
         self._targets()
@@ -392,9 +413,12 @@ class UseCase(Options):
             raise ValueError("baseline and fallback mean_life need target.remaining_life")
         if "most_frequent" in (self.fallback, *self.evaluate.baselines) and not self.target.classes:
             raise ValueError("baseline and fallback most_frequent need target.classes: choose mean")
-        if "last_value" in (self.fallback, *self.evaluate.baselines) and self.task != "forecast":
+        past = [
+            name for name in ("last_value", "window_mean", "tsb") if name in {self.fallback, *self.evaluate.baselines}
+        ]
+        if past and self.task != "forecast":
             instead = "mean_life" if self.target.remaining_life else "mean"
-            raise ValueError(f"baseline and fallback last_value need a forecast: choose {instead}")
+            raise ValueError(f"baseline and fallback {past[0]} need a forecast: choose {instead}")
         wanted = [(f.over, "graph") for f in self.features if f.kind == "neighbours"]
         wanted += [(f.of, "events") for f in self.features if f.kind == "events"]
         wanted += [(name, "static") for name in self.statics]
@@ -446,7 +470,9 @@ class UseCase(Options):
         if target.event and self.train.loss == "cross_entropy":
             raise ValueError("an event comes or does not: train.loss is bce or focal")
         alarms = ("pr_auc", "f1", "recall", "false_alarm_rate", "missed_alarm_rate")
-        judged = {"accuracy": [classes[2]]} | {name: [*classes[:2], "residual"] for name in alarms}
+        judged = {"accuracy": [classes[2]], "pinball": ["quantile", "poisson", "negative_binomial"]} | {
+            name: [*classes[:2], "residual"] for name in alarms
+        }
         for metric in self.evaluate.metrics:
             if self.train.loss not in (losses := judged.get(metric, [self.train.loss])):
                 raise ValueError(f"metric {metric} needs train.loss {' or '.join(losses)}")
@@ -471,8 +497,8 @@ class UseCase(Options):
                 self._guess_fits(member.model.guess, member.model.window)
             if family == "trees" and self.train.start:
                 raise ValueError("model family trees grows anew: leave train.start out")
-            if family == "trees" and self.train.loss in ("negative_binomial", "focal"):
-                raise ValueError(f"model family trees has no train.loss {self.train.loss}: choose poisson or bce")
+            if family == "trees" and self.train.loss == "focal":
+                raise ValueError("model family trees has no train.loss focal: choose bce")
             if family == "trees" and self.train.overestimate != 1:
                 raise ValueError("model family trees has no train.overestimate: choose train.loss quantile")
             if beyond := [name for name in member.train if name not in TRAINED]:

@@ -82,7 +82,7 @@ def parse_fraction(value: Any) -> float:
 
 
 def parse_part(value: Any) -> float | timedelta | date:
-    """`20 %`, `60 d` or `2020-10-02`."""
+    """`20 %`, `60 d`, `12 months` or `2020-10-02`."""
     if isinstance(value, date | timedelta):
         return value
     text = str(value).strip()
@@ -92,7 +92,7 @@ def parse_part(value: Any) -> float | timedelta | date:
         except ValueError:
             raise ValueError(f"'{value}' is no day of the calendar") from None
     try:
-        return parse_duration(text) if text[-1:].isalpha() else parse_fraction(text)
+        return parse_step(text) if text[-1:].isalpha() else parse_fraction(text)
     except ValueError:
         raise ValueError(
             f"'{value}' is no part of a time: write a share, a duration or a day, as in 20 %, 60 d, 2020-10-02"

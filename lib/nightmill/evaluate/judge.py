@@ -12,7 +12,16 @@ import numpy as np
 from nightmill.config import Time, UseCase
 from nightmill.config.environment import Handoff
 from nightmill.errors import NightmillError, WorkFailed
-from nightmill.evaluate.predict import Floats, Material, baseline, groups_of, predictions, truths
+from nightmill.evaluate.predict import (
+    Floats,
+    Material,
+    baseline,
+    baseline_quantiles,
+    groups_of,
+    predictions,
+    quantiles,
+    truths,
+)
 from nightmill.handoff import Pinned
 from nightmill.lake.ops import events
 from nightmill.lake.registry import Registry
@@ -96,16 +105,22 @@ def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -
     test, budget = material.parts.test, use_case.evaluate.budget
     truth = truths(material, test)
     values: dict[str, Floats] = {}
+    spreads: dict[str, Floats] = {}
+    spread = any(METRICS[metric].takes == "levels" for metric in use_case.evaluate.metrics)
     thresholds: dict[str, float] = {}
     scores: list[Score] = []
     for name, bundle in bundles.items():
         values[name], lo, hi = predictions(bundle, material, test)
+        if spread:
+            spreads[name] = quantiles(bundle, material, test)
         if bundle.threshold is not None:
             thresholds[name] = bundle.threshold
         if bundle.shape.has_interval:
             scores.append(Score(name, "coverage", None, coverage(truth, lo, hi), int(np.isfinite(truth).sum())))
     for name in use_case.evaluate.baselines:
         values[name] = baseline(name, material, test)
+        if spread:
+            spreads[name] = baseline_quantiles(name, material, test)
         if use_case.task != "detect" and any(METRICS[m].takes == "threshold" for m in use_case.evaluate.metrics):
             judged = material.parts.validation  # as models choose theirs
             thresholds[name] = best_threshold(truths(material, judged), baseline(name, material, judged))
@@ -115,10 +130,9 @@ def compare(use_case: UseCase, material: Material, bundles: dict[str, Bundle]) -
             for horizon in (None, *(use_case.evaluate.at or ())):
                 part = slice(None) if horizon is None else slice(horizon - 1, horizon)
                 threshold = thresholds.get(name, 0.5)
-                figures = [
-                    METRICS[metric](truth[group, part], value[group, part], threshold=threshold, budget=budget)
-                    for group in groups
-                ]
+                said = spreads[name] if METRICS[metric].takes == "levels" else value
+                beside: dict[str, Any] = {"threshold": threshold, "budget": budget, "levels": use_case.evaluate.levels}
+                figures = [METRICS[metric](truth[group, part], said[group, part], **beside) for group in groups]
                 samples = int(np.isfinite(truth[:, part]).sum())
                 scores.append(Score(name, metric, horizon, float(np.mean(figures)), samples))
     return scores

@@ -28,6 +28,7 @@ from nightmill.handoff import (
     window_rows,
 )
 from nightmill.models.bundle import Bundle
+from nightmill.models.heads import counts, dispersion
 from nightmill.models.naive import RULES, Setting
 
 Floats = NDArray[np.float32]
@@ -118,6 +119,28 @@ def predictions(bundle: Bundle, material: Material, samples: Samples) -> tuple[F
         found.append((said.value[real], said.lo[real], said.hi[real]))
     value, lo, hi = (_gather(part) for part in zip(*found, strict=True))
     return value, lo, hi
+
+
+def quantiles(bundle: Bundle, material: Material, samples: Samples) -> Floats:
+    """[n, steps, levels] quantiles of a model at `evaluate.levels`."""
+    codes, levels = bundle.codes(material.index.entities), material.use_case.evaluate.levels
+    batches = material.batches(samples, list(bundle.shape.features))
+    return _gather(bundle.quantiles(batch, codes, levels)[(batch.weight > 0).numpy()] for batch in batches)
+
+
+def baseline_quantiles(name: str, material: Material, samples: Samples) -> Floats:
+    """[n, steps, levels] quantiles round what a naive rule predicts, as wide as its errors on the validation part.
+
+    Of counts those of a negative binomial distribution with the rule as mean and the likeliest dispersion, else the
+    rule plus the quantiles of its errors at each step.
+    """
+    judged, levels = material.parts.validation, material.use_case.evaluate.levels
+    truth, value = truths(material, judged), baseline(name, material, judged)
+    middle = baseline(name, material, samples)
+    if material.use_case.train.loss in ("poisson", "negative_binomial"):
+        return counts(middle, dispersion(truth, value), levels)
+    errors = np.nanquantile(truth - value, levels, axis=0).T  # [steps, levels]
+    return (middle[..., None] + errors).astype(np.float32)
 
 
 def baseline(name: str, material: Material, samples: Samples) -> Floats:

@@ -49,10 +49,14 @@ class Probe:
     def figure(self, x: Tensor) -> float:
         """The first metric with other inputs."""
         codes, case = self.bundle.codes(self.material.index.entities), self.material.use_case
+        metric, levels = METRICS[case.evaluate.metrics[0]], case.evaluate.levels
         parts = map(_Seen, x.split(BATCH), self.entity.split(BATCH))
-        said = np.concatenate([self.bundle.predict(part, codes).value for part in parts])
+        if metric.takes == "levels":
+            said = np.concatenate([self.bundle.quantiles(part, codes, levels) for part in parts])
+        else:
+            said = np.concatenate([self.bundle.predict(part, codes).value for part in parts])
         threshold = 0.5 if self.bundle.threshold is None else self.bundle.threshold
-        return METRICS[case.evaluate.metrics[0]](self.truth, said, threshold=threshold, budget=case.evaluate.budget)
+        return metric(self.truth, said, threshold=threshold, budget=case.evaluate.budget, levels=levels)
 
     @property
     def levers(self) -> dict[str, list[str]]:

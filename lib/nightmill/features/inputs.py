@@ -46,12 +46,22 @@ class Inputs:
         first = next(iter(self.use_case.inputs))
         rows = self._stepped(first) if self.use_case.series.every else self.static(first)
         rows = rows if "ts" in rows.columns else rows.withColumn("ts", F.to_timestamp("day"))
+        if self.use_case.series.complete:
+            rows = self._complete(rows)
         for name in self.use_case.statics:
             key = self.data_sets[name].contract.entity
             read = {c for f in self.use_case.features for c in f.reads if c.startswith(f"{name}.")}
             columns = [F.col(f"`{column.partition('.')[2]}`").alias(column) for column in sorted(read)]
             rows = rows.join(F.broadcast(self.frames[name].select(*key, *columns)), key, "left")
         return rows
+
+    def _complete(self, rows: DataFrame) -> DataFrame:
+        """Those of entities whose target is known as often as there are times in the table."""
+        times = rows.agg(F.countDistinct("ts")).first()
+        known = F.when(~F.col("_filled") & F.col(f"`{self.use_case.target.column}`").isNotNull(), 1)
+        whole = rows.groupBy("entity").agg(F.count(known).alias("_known"))
+        whole = whole.where(F.col("_known") == F.lit(times[0] if times else 0)).select("entity")
+        return rows.join(F.broadcast(whole), "entity", "left_semi")
 
     def _stepped(self, name: str) -> DataFrame:
         """A row at every step for each entity, from its first record on; only its key is known of it.

@@ -156,6 +156,8 @@ def _stale(
         changed = table.changed_days(note["inputs"].get(table.label), versions[name])
         if changed is None or (changed and name != series and use_case.inputs[name].as_ in ("graph", "static")):
             return None
+        if changed and use_case.series.complete:
+            return None  # one value more or less may bring in or take out an entity's whole past
         stale |= changed if name == series and not use_case.series.every else changed & there
         back, ahead = _seen(use_case, name)
         if back or ahead:

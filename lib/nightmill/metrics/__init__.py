@@ -1,6 +1,6 @@
 """Pure functions `metric(truth, value) -> float` with the field's own definitions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from nightmill.metrics.accuracy import accuracy
@@ -11,6 +11,7 @@ from nightmill.metrics.false_alarm_rate import false_alarm_rate, missed_alarm_ra
 from nightmill.metrics.mae import mae
 from nightmill.metrics.mape import mape
 from nightmill.metrics.nasa_score import nasa_score
+from nightmill.metrics.pinball import pinball
 from nightmill.metrics.pr_auc import pr_auc
 from nightmill.metrics.psi import psi, psi_by_chance
 from nightmill.metrics.recall import recall
@@ -25,11 +26,14 @@ class Metric(NamedTuple):
     higher: bool = False
     """Whether higher is better; else it is an error."""
     takes: str | None = None
-    """threshold: the least value that is an alarm; budget: the share of values that may be."""
+    """threshold: the least value that is an alarm; budget: the share of values that may be; levels: of the quantiles
+    [..., levels] that it takes in place of values."""
 
-    def __call__(self, truth: Any, value: Any, *, threshold: float = 0.5, budget: float = 0.05) -> float:
+    def __call__(
+        self, truth: Any, value: Any, *, threshold: float = 0.5, budget: float = 0.05, levels: Sequence[float] = (0.5,)
+    ) -> float:
         """The figure over all known truths, given what it takes."""
-        beside = {"threshold": threshold, "budget": budget}
+        beside = {"threshold": threshold, "budget": budget, "levels": levels}
         return self.of(truth, value, *([beside[self.takes]] if self.takes else []))
 
     def better(self, one: float, other: float) -> bool:
@@ -48,6 +52,7 @@ METRICS: dict[str, Metric] = {
     "false_alarm_rate": Metric(false_alarm_rate, takes="threshold"),
     "missed_alarm_rate": Metric(missed_alarm_rate, takes="threshold"),
     "recall": Metric(recall, higher=True, takes="budget"),
+    "pinball": Metric(pinball, takes="levels"),
 }
 """By name in `evaluate.metrics`."""
 
@@ -64,6 +69,7 @@ __all__ = [
     "mape",
     "missed_alarm_rate",
     "nasa_score",
+    "pinball",
     "pr_auc",
     "psi",
     "psi_by_chance",

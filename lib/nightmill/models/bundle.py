@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -110,6 +110,14 @@ class Bundle:
         lo, hi = self.interval.round(lower, upper)
         sure = None if found.sure is None else found.sure.cpu().numpy()
         return Predicted(found.value.cpu().numpy(), self.shape.within(lo), self.shape.within(hi), sure)
+
+    @torch.inference_mode()
+    def quantiles(self, batch: Windows, codes: NDArray[np.int64], levels: Sequence[float]) -> Floats:
+        """[n, steps, levels] quantiles that the head expects; the other arguments are those of `predict`."""
+        device = self.network.mean.device
+        self.network.eval()
+        entity = torch.from_numpy(codes).to(device)[batch.entity.to(device)]
+        return np.asarray(self.network.quantiles(batch.x.to(device), entity, levels).cpu().numpy())
 
     def fall_back(self, code: Ints, ts: Ints, own: Floats, late: Ints) -> Predicted:
         """As `predict`, by the naive rule; see `Fallback.predict`. The bundle must have one."""

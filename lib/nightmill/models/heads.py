@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -169,6 +171,28 @@ HEADS: dict[str, type[Head]] = {
     "anomaly": Anomaly,
 }
 """By the name in `Shape.head`."""
+
+
+def counts(mean: NDArray[Any], dispersion: float, levels: Sequence[float]) -> NDArray[np.float32]:
+    """[..., levels] quantiles of negative binomial distributions of these means and one dispersion."""
+    mean = np.maximum(np.asarray(mean, np.float64), SMALL)[..., None]
+    return np.asarray(stats.nbinom.ppf(np.asarray(levels), 1 / dispersion, 1 / (1 + dispersion * mean)), np.float32)
+
+
+def dispersion(truth: NDArray[Any], mean: NDArray[Any]) -> float:
+    """The likeliest dispersion of counts round their means, of equal shapes; unknown truths (NaN) do not count."""
+    known = ~np.isnan(truth)
+    count, mean = truth[known].astype(np.float64), np.maximum(mean[known].astype(np.float64), SMALL)
+    if not len(count):
+        return 1.0
+
+    def unlikely(log: float) -> float:
+        size = np.exp(-log)
+        likely = special.gammaln(count + size) - special.gammaln(size) - special.gammaln(count + 1)
+        likely = likely - (size + count) * np.log1p(mean / size) + special.xlogy(count, mean / size)
+        return -float(likely.mean())
+
+    return float(np.exp(optimize.minimize_scalar(unlikely, bounds=(-7.0, 5.0), method="bounded").x))
 
 
 def _rate(z: Tensor, mean: Tensor) -> Tensor:

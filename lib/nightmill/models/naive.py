@@ -63,7 +63,7 @@ class Naive(ABC):
     column: ClassVar[str] = "target"
     """Column of gold that the rule looks at."""
     looks_back: ClassVar[bool] = True
-    """Whether the newest known value of the window counts, or only the origin's own row."""
+    """Whether the window counts, or only the origin's own row."""
     arrays: ClassVar[tuple[str, ...]] = ("mean",)
     """What `state` holds."""
 
@@ -95,8 +95,13 @@ class Naive(ABC):
         mean[0] = everything
         self.state["mean"] = mean.astype(np.float32)
 
+    @staticmethod
+    def summary(windows: NDArray[Any]) -> Floats:
+        """[n] what it knows of windows [n, lookback] of its column: their newest known value unless it says more."""
+        return newest(windows)
+
     def predict(self, code: Ints, ts: Ints, own: Floats) -> Floats:
-        """[n, steps] of origins: entity codes (0: unknown), even times, and the newest known value of the column.
+        """[n, steps] of origins: entity codes (0: unknown), even times, and the `summary` of the windows before them.
 
         Never NaN.
         """
@@ -109,7 +114,7 @@ class Naive(ABC):
         The batch has windows of `column` alone; `codes` are those of the index' entities.
         """
         real = batch.weight.numpy() > 0
-        own = newest(batch.x[:, :, 0].numpy()[real])
+        own = self.summary(batch.x[:, :, 0].numpy()[real])
         return self.predict(codes[batch.entity.numpy()[real]], batch.ts.numpy()[real], own), real
 
     @abstractmethod
@@ -127,6 +132,38 @@ class LastValue(Naive):
 
     def rule(self, code: Ints, ts: Ints, own: Floats) -> Floats:
         return np.repeat(own[:, None], len(self.ahead), axis=1)
+
+
+class WindowMean(LastValue):
+    """The mean of the target's known values in the window (moving average)."""
+
+    @staticmethod
+    def summary(windows: NDArray[Any]) -> Floats:
+        known = ~np.isnan(windows)
+        count = known.sum(axis=1)
+        total = np.where(known, windows, 0).sum(axis=1)
+        return np.divide(total, count, out=np.full(len(windows), np.nan, np.float32), where=count > 0)
+
+
+class Tsb(LastValue):
+    """Intermittent demand: how often there is any, times how much then, both smoothed at the rate of SMOOTHING.
+
+    Teunter, Syntetos & Babai 2011, "Intermittent demand: Linking forecasting to inventory obsolescence".
+    """
+
+    SMOOTHING: ClassVar[float] = 0.1
+
+    @staticmethod
+    def summary(windows: NDArray[Any]) -> Floats:
+        known, rate = ~np.isnan(windows), Tsb.SMOOTHING
+        asked = known & (windows > 0)
+        often = asked.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        size = np.where(asked, windows, 0).sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
+        for here, some, value in zip(known.T, asked.T, windows.T):
+            often = np.where(here, often + rate * (some - often), often)
+            size = np.where(some, size + rate * (np.nan_to_num(value) - size), size)
+        found = np.where(known.any(axis=1), often * size, np.nan)
+        return found.astype(np.float32)
 
 
 class Mean(Naive):
@@ -241,6 +278,8 @@ class MeanLife(Naive):
 
 RULES: dict[str, type[Naive]] = {
     "last_value": LastValue,
+    "window_mean": WindowMean,
+    "tsb": Tsb,
     "time_of_day_mean": TimeOfDayMean,
     "mean_life": MeanLife,
     "mean": Mean,

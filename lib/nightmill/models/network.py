@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -97,6 +98,14 @@ class Network(nn.Module):
         lower, upper = self.head.ends(parameters, share)
         within, sure = self.shape.within, self.head.sure(parameters)
         return Expected(within(self.head.value(parameters)), within(lower), within(upper), sure)
+
+    def quantiles(self, x: Tensor, entity: Tensor, levels: Sequence[float]) -> Tensor:
+        """[b, steps, levels] below which the head itself expects such a share of the truths; of a point the point."""
+        found = []
+        for level in levels:
+            said = self.expects(x, entity, abs(2 * level - 1))
+            found.append(said.upper if level >= 0.5 else said.lower)
+        return torch.stack(found, dim=2)
 
     @property
     def tells_apart(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ SUMMARIES = ("mean", "slope", "deviation", "least", "most", "recent")
 class Trees(Network):
     """LightGBM: Ke et al. 2017, "LightGBM: A Highly Efficient Gradient Boosting Decision Tree" (NeurIPS).
 
-    One booster per step ahead, and per level of a quantile head. `nightmill.train.boost` grows them; their text is a
-    buffer of bytes, so that a file of weights holds them and nothing is unpickled. Where the own past is seen they say
-    what to add to its last known value. A missing value is missing to the trees, too.
+    One booster per step ahead, or the same for all, and per level of a quantile head. `nightmill.train.boost` grows
+    them; their text is a buffer of bytes, so that a file of weights holds them and nothing is unpickled. Where the own
+    past is seen they say what to add to its last known value. A missing value is missing to the trees, too.
     """
+
+    dispersion: Tensor
 
     def __init__(self, options: Options, shape: Shape, fitted: Fitted | None = None) -> None:
         super().__init__(shape, fitted)
@@ -34,15 +37,37 @@ class Trees(Network):
         self.recent, self.knows_entity = min(options.recent, shape.lookback), options.entity
         self.head = self.headed(1)
         self.head.linear = nn.Identity()  # type: ignore[assignment]
+        if shape.head == "negative_binomial":
+            self.register_buffer("dispersion", torch.tensor(1.0))
         self.forest = nn.Module()
         for number in range(self.boosters):
             self.forest.register_buffer(f"{number}", torch.zeros(0, dtype=torch.uint8))
         self._grown: dict[int, Any] = {}
 
     @property
+    def each(self) -> int:
+        """Boosters of a step: one per parameter of the head, but one for all classes, and one for a mean whose
+        dispersion is the same for all."""
+        return 1 if self.shape.head in ("classes", "negative_binomial") else self.head.width
+
+    @property
     def boosters(self) -> int:
-        """How many there are: one per step and parameter of the head, but one for all classes."""
-        return self.shape.steps * (1 if self.shape.head == "classes" else self.head.width)
+        """How many there are: those of each step ahead, unless all steps have the same."""
+        return self.each * (1 if self.options.together else self.shape.steps)
+
+    def raw(self, columns: NDArray[np.float32], score: Callable[[int, NDArray[np.float32]], Any]) -> list[Any]:
+        """What each booster of each step says: `score` is called with a booster's number and what it sees."""
+        found = []
+        for step in range(self.shape.steps):
+            first, seen = 0 if self.options.together else step * self.each, self.at_step(columns, step)
+            found += [score(first + number, seen) for number in range(self.each)]
+        return found
+
+    def at_step(self, columns: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+        """What the trees of a step see of `columns`: where all steps have the same trees, the step as well."""
+        if not self.options.together:
+            return columns
+        return np.column_stack([columns, np.full(len(columns), step, np.float32)])
 
     @property
     def names(self) -> list[str]:
@@ -59,8 +84,10 @@ class Trees(Network):
                 self.forest.register_buffer(f"{number}", torch.zeros_like(found))
         self._grown.clear()
 
-    def plant(self, texts: list[str]) -> None:
-        """Takes over the boosters, as LightGBM writes them."""
+    def plant(self, texts: list[str], dispersion: float | None = None) -> None:
+        """Takes over the boosters, as LightGBM writes them, and the dispersion of a negative binomial head."""
+        if dispersion is not None:
+            self.dispersion.fill_(dispersion)
         for number, text in enumerate(texts):
             content = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
             self.forest.register_buffer(f"{number}", content.to(self.mean.device))
@@ -68,8 +95,7 @@ class Trees(Network):
 
     def body(self, x: Tensor, entity: Tensor, ts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         columns = self.columns(x, entity)
-        raw = [self._score(number, columns) for number in range(self.boosters)]
-        return self.linked(raw).to(x.device), self.first_guess(x)
+        return self.linked(self.raw(columns, self._score)).to(x.device), self.first_guess(x)
 
     def linked(self, raw: list[NDArray[np.float64]]) -> Tensor:
         """[b, steps * width] what the head wants to see, from each booster's raw scores [b] or [b, class]."""
@@ -77,6 +103,11 @@ class Trees(Network):
         mean = self.target_mean.cpu()
         if self.shape.head == "poisson":
             return scores - mean.clamp(min=SMALL).log()
+        if self.shape.head == "negative_binomial":
+            spread = (self.dispersion.cpu() - SMALL).clamp(min=SMALL)
+            spread = spread + torch.log(-torch.expm1(-spread))  # softplus backwards
+            rate = scores - mean.clamp(min=SMALL).log()
+            return torch.stack([rate, spread.expand_as(rate)], dim=2).flatten(1)
         if self.shape.head == "probability":
             return scores - torch.logit(mean, eps=1e-4)
         if self.shape.head == "quantiles":

@@ -8,7 +8,7 @@ import numpy as np
 
 from nightmill.handoff import Batches, Index, Pinned, Plan, Samples, Window
 from nightmill.models.bundle import Bundle, Predicted
-from nightmill.models.naive import Floats, newest
+from nightmill.models.naive import Floats
 from nightmill.score.origins import Ints, Rest
 
 BATCH = 4096
@@ -40,6 +40,6 @@ def _own(bundle: Bundle, gold: Pinned, index: Index, row: Ints, threads: int) ->
     samples = Samples(run, known, known, runs.first[run], known, window)
     plan = Plan(samples, min(BATCH, samples.count), seed=0, shuffle=False)
     batches = Batches(gold, index, plan, features=[rule.column], target=None, threads=threads)
-    found = [newest(batch.x[:, :, 0].numpy()[batch.weight.numpy() > 0]) for batch in batches.epoch(0)]
+    found = [rule.summary(batch.x[:, :, 0].numpy()[batch.weight.numpy() > 0]) for batch in batches.epoch(0)]
     own[row >= 0] = np.concatenate(found)[which]
     return own

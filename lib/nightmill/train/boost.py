@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nightmill.errors import WorkFailed
+from nightmill.models.heads import dispersion
 from nightmill.models.trees import Trees
 from nightmill.train import ranks
 from nightmill.train.checkpoint import State
@@ -25,6 +26,7 @@ OBJECTIVES = {
     "huber": "huber",
     "quantile": "quantile",
     "poisson": "poisson",
+    "negative_binomial": "poisson",  # of the mean; the dispersion is found after it (Cameron & Trivedi 2013)
     "bce": "cross_entropy",
     "cross_entropy": "multiclass",
 }
@@ -56,7 +58,7 @@ class Boost:
         ranks.asked_of_first(self._begin)
         while self.state.epoch < self.options.epochs and not self.state.stopped:
             self.state = ranks.asked_of_first(self._epoch)
-        self.network.plant(ranks.asked_of_first(self._texts))
+        self.network.plant(*ranks.asked_of_first(self._grown))
         self.network.eval()
         return self.state
 
@@ -74,12 +76,15 @@ class Boost:
         self.judged = self._gathered(validation)
         shown = np.linspace(0, len(y) - 1, min(len(y), SHOWN)).astype(int)
         self.seen = columns[shown], y[shown], base[shown], weight[shown]
+        entity = [columns.shape[1] - 1] if self.network.knows_entity else []
+        if self.network.options.together:
+            steps = range(y.shape[1])
+            columns = np.concatenate([self.network.at_step(columns, step) for step in steps])
+            base, weight, y = np.tile(base, (len(steps), 1)), np.tile(weight, len(steps)), y.T.reshape(-1, 1)
         names = [f"c{number}" for number in range(columns.shape[1])]
-        entity = [len(names) - 1] if self.network.knows_entity else []
         self._boosters, shared = [], None
-        per_step = self.network.boosters // y.shape[1]
         for number in range(self.network.boosters):
-            step, level = divmod(number, per_step)
+            step, level = divmod(number, self.network.each)
             target, counts = self._target(y[:, step], base[:, 0]), self._counts(y[:, step], weight)
             refuse_nothing_known(float(counts.sum()), "training")
             data = lightgbm.Dataset(
@@ -93,7 +98,9 @@ class Boost:
             )
             shared = shared or data
             self._boosters.append(lightgbm.Booster(self._params(level), data))
-        self._scores: list[list[Any]] = [[0.0] * self.network.boosters for _ in range(2)]
+        outputs = self.network.each * self.network.shape.steps
+        self._scores: list[list[Any]] = [[0.0] * outputs for _ in range(2)]
+        self._dispersions: list[float] = []
         self.state.seconds = time.perf_counter() - begun
 
     def _epoch(self) -> State:
@@ -102,7 +109,12 @@ class Boost:
             for booster in self._boosters:
                 for _ in range(rounds):
                     booster.update()
-        loss, validation = (self._loss(kind, part) for kind, part in enumerate((self.seen, self.judged)))
+        parts = self.seen, self.judged
+        for kind, (columns, *_) in enumerate(parts):
+            self._add(kind, columns)
+        if self.network.shape.head == "negative_binomial":
+            self._disperse()
+        loss, validation = (self._loss(kind, part) for kind, part in enumerate(parts))
         enough = state.judged(validation, self.options)
         seconds = time.perf_counter() - begun
         line = {
@@ -121,19 +133,33 @@ class Boost:
         self.setup.on_epoch(line)
         return state
 
-    def _texts(self) -> list[str]:
+    def _grown(self) -> tuple[list[str], float | None]:
+        """The boosters as text, and the dispersion that goes with them."""
         epochs = self.state.best_epoch + 1 if self.options.patience is not None else self.state.epoch
-        return [b.model_to_string(num_iteration=epochs * self.network.options.rounds) for b in self._boosters]
+        texts = [b.model_to_string(num_iteration=epochs * self.network.options.rounds) for b in self._boosters]
+        return texts, self._dispersions[epochs - 1] if self._dispersions else None
+
+    def _add(self, kind: int, columns: Floats) -> None:
+        """Asks the trees that the epoch added, and no others."""
+        rounds = self.network.options.rounds
+
+        def score(number: int, seen: Floats) -> Any:
+            return self._boosters[number].predict(seen, self.state.epoch * rounds, rounds, raw_score=True)
+
+        added = self.network.raw(columns, score)
+        self._scores[kind] = [before + new for before, new in zip(self._scores[kind], added)]
+
+    def _disperse(self) -> None:
+        """Of the validation samples, as the trees know those that they were grown from too well."""
+        mean = np.exp(np.stack(self._scores[1], axis=1))
+        self._dispersions.append(dispersion(self.judged[1], mean))
+        self.network.dispersion.fill_(self._dispersions[-1])
 
     def _loss(self, kind: int, part: tuple[Floats, Floats, Floats, Floats]) -> float:
-        """Mean loss of the trees so far; only those that the epoch added are asked."""
-        columns, y, base, weight = part
-        rounds, scores = self.network.options.rounds, self._scores[kind]
-        for number, booster in enumerate(self._boosters):
-            first = self.state.epoch * rounds
-            scores[number] = scores[number] + booster.predict(columns, first, rounds, raw_score=True)
+        """Mean loss of the trees so far."""
+        _, y, base, weight = part
         with torch.no_grad():
-            z = self.network.linked(scores)
+            z = self.network.linked(self._scores[kind])
             head, mean, std = self.network.head, self.network.target_mean.cpu(), self.network.target_std.cpu()
             parameters = head(z, torch.from_numpy(base), mean, std)
             truth, counts = torch.from_numpy(y), torch.from_numpy(weight)

@@ -246,7 +246,9 @@ def _shape(job: TrainJob, entities: int) -> Shape:
         low, high = 0.0, float(life.cap) if life.cap else None
     if head == "quantiles":
         outside = round((1 - job.use_case.score.interval) / 2, 6)
-        levels = outside, 0.5, 1 - outside
+        asked = job.use_case.evaluate.levels if "pinball" in job.use_case.evaluate.metrics else []
+        each = {outside, 0.5, *asked}
+        levels = tuple(sorted({round(level, 6) for one in each for level in (one, 1 - one)}))
     if head == "classes":
         high = len(target.classes) - 1.0
     return Shape(

@@ -54,7 +54,10 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         interval = calibrate(truth, lower, upper, interval.share)
         covered["coverage"] = coverage(truth, *interval.round(lower, upper))
     threshold = best_threshold(truth, value) if head == "probability" else 1.0 if head == "anomaly" else None
-    judged = {"threshold": 0.5 if threshold is None else threshold, "budget": job.use_case.evaluate.budget}
+    judged: dict[str, Any] = {
+        "threshold": 0.5 if threshold is None else threshold,
+        "budget": job.use_case.evaluate.budget,
+    }
     bundle = Bundle(
         network=setup.network.to("cpu"),
         options=job.use_case.model,
@@ -66,7 +69,12 @@ def train_one(prepared: Prepared, device: torch.device, on_epoch: Callable[[dict
         gold=gold_facts(prepared),
         seed=job.seed,
         training=job.asked(ranks.world()),
-        metrics={name: METRICS[name](truth, value, **judged) for name in job.use_case.evaluate.metrics} | covered,
+        metrics={
+            name: METRICS[name](truth, value, **judged)
+            for name in job.use_case.evaluate.metrics
+            if METRICS[name].takes != "levels"  # only values are kept here
+        }
+        | covered,
         deciles=np.quantile(value, np.linspace(0.1, 0.9, 9)).tolist() if value.size else [],
         fallback=prepared.fallback,
         threshold=threshold,

@@ -22,6 +22,14 @@ from nightmill.metrics import (
 )
 
 NAN = float("nan")
+
+
+def said(name, value):
+    """Values as the metric takes them: of quantiles the median alone."""
+    value = np.asarray(value, float)
+    return value[..., None] if METRICS[name].takes == "levels" else value
+
+
 ERRORS = sorted(name for name, metric in METRICS.items() if not metric.higher)
 SUCCESSES = sorted(name for name, metric in METRICS.items() if metric.higher)
 
@@ -115,13 +123,13 @@ def test_a_better_figure_is_a_smaller_error_or_a_greater_success_and_nan_is_none
 def test_an_unknown_truth_changes_no_metric(name):
     truth, value = np.array([[1.0, 0.0]]), np.array([[0.8, 0.7]])
     more_truth, more_value = np.array([[1.0, 0.0], [NAN, NAN]]), np.array([[0.8, 0.7], [5.0, NAN]])
-    assert METRICS[name](more_truth, more_value) == METRICS[name](truth, value)
+    assert METRICS[name](more_truth, said(name, more_value)) == METRICS[name](truth, said(name, value))
 
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_a_perfect_prediction_has_no_error(name):
     perfect = [[0.0, 1.0]] if METRICS[name].takes else [[3.0, 4.0]]
-    assert METRICS[name](perfect, perfect) == 0.0
+    assert METRICS[name](perfect, said(name, perfect)) == 0.0
 
 
 @pytest.mark.parametrize("name", SUCCESSES)
@@ -131,13 +139,13 @@ def test_a_perfect_prediction_is_a_whole_success(name):
 
 @pytest.mark.parametrize("name", sorted({*METRICS} - {"nasa_score"}))  # a sum over none is 0
 def test_no_known_truth_gives_no_figure(name):
-    assert math.isnan(METRICS[name]([NAN], [1.0]))
+    assert math.isnan(METRICS[name]([NAN], said(name, [1.0])))
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_shapes_that_would_only_broadcast_are_refused(name):
     with pytest.raises(ValueError, match="one shape"):
-        METRICS[name](np.ones((3, 1)), np.ones((1, 3)))
+        METRICS[name](np.ones((3, 1)), said(name, np.ones((1, 3))))
 
 
 def test_an_unknown_prediction_of_a_known_truth_is_not_hidden():

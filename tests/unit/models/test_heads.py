@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from nightmill.models.heads import HEADS
+from nightmill.models.heads import HEADS, counts, dispersion
 from nightmill.models.shape import Shape
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -81,3 +81,14 @@ def test_a_point_expects_nothing_of_its_own():
     made = head("point")
     found = parameters(made)
     assert all(torch.equal(end, made.value(found)) for end in made.ends(found, 0.8))
+
+
+def test_the_likeliest_dispersion_is_the_one_that_counts_were_drawn_with():
+    mean = np.random.default_rng(1).gamma(2.0, 2.0, 40_000)
+    truth = np.random.default_rng(0).negative_binomial(1 / 0.8, 1 / (1 + 0.8 * mean)).astype(float)
+    truth[::5] = np.nan
+    assert dispersion(truth, mean) == pytest.approx(0.8, rel=0.05)
+    known = ~np.isnan(truth)
+    for level, of in zip((0.5, 0.9), counts(mean, 0.8, (0.5, 0.9)).T, strict=True):
+        assert level <= (truth[known] <= of[known]).mean() < level + 0.1  # counts step over the level
+    assert dispersion(np.full(3, np.nan), np.ones(3)) == 1.0

@@ -17,6 +17,8 @@ from nightmill.models.naive import (
     MostFrequent,
     Setting,
     TimeOfDayMean,
+    Tsb,
+    WindowMean,
     newest,
 )
 
@@ -92,6 +94,29 @@ def test_the_newest_known_value_of_a_window():
     nan = np.nan
     windows = np.array([[1, 2, 3], [1, nan, nan], [nan, 2, nan], [nan, nan, nan]], np.float32)
     assert np.array_equal(newest(windows), [3, 1, 2, nan], equal_nan=True)
+
+
+def test_the_mean_of_what_is_known_in_a_window():
+    nan = np.nan
+    windows = np.array([[1, 2, 3], [1, nan, nan], [nan, nan, nan]], np.float32)
+    assert np.array_equal(WindowMean.summary(windows), [2, 1, nan], equal_nan=True)
+    rule = fitted(WindowMean, np.array([1]), np.zeros(1, int), np.array([5.0]), np.array([5.0]))
+    assert rule.predict(np.array([1, 1]), np.zeros(2, int), WindowMean.summary(windows)[1:]).tolist() == [
+        [1, 1],
+        [5, 5],
+    ]
+
+
+def test_intermittent_demand_is_how_often_times_how_much():
+    nan = np.nan
+    windows = np.array([[0, 4, 0, 2], [0, 0, 0, 0], [nan, 4, nan, nan], [nan] * 4], np.float32)
+    often, size = 0.5, 3.0
+    for demand in (0, 4, 0, 2):
+        often += 0.1 * ((demand > 0) - often)
+        size += 0.1 * (demand - size) if demand else 0
+    assert Tsb.summary(windows)[:3] == pytest.approx([often * size, 0, 4]) and np.isnan(Tsb.summary(windows)[3])
+    steady = np.full((1, 30), 7, np.float32)
+    assert Tsb.summary(steady).tolist() == [7]
 
 
 def steps(*widths):

@@ -70,7 +70,7 @@ def test_trees_grow_the_same_again(trees):
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("loss", ["mse", "huber", "quantile", "poisson"])
+@pytest.mark.parametrize("loss", ["mse", "huber", "quantile", "poisson", "negative_binomial"])
 def test_every_loss_of_numbers_grows_trees(trees, loss):
     counted = hourly(3, 240)
     for name in ("speed", "target"):
@@ -79,6 +79,31 @@ def test_every_loss_of_numbers_grows_trees(trees, loss):
     trained = only(train_all([trees(counted, loss=loss, epochs=6)], 0, Environment()))
     assert trained.history[-1]["validation_loss"] < trained.history[0]["validation_loss"]
     assert trained.bundle.metrics["mae"] < 4 and 0.7 < trained.bundle.metrics["coverage"] < 0.95
+
+
+@pytest.mark.parametrize("loss", ["mae", "quantile", "negative_binomial"])
+def test_the_same_trees_may_predict_all_steps(trees, loss):
+    apart, together = (
+        only(train_all([trees(loss=loss, epochs=6, model={"together": on})], 0, Environment())) for on in (False, True)
+    )
+    networks = apart.bundle.network, together.bundle.network
+    assert networks[0].boosters == networks[0].shape.steps * networks[1].boosters
+    assert together.bundle.metrics["mae"] < 1.2 * apart.bundle.metrics["mae"]
+    read = Bundle.from_files(together.bundle.to_files()).network
+    x = torch.randn(4, 6, 2) + torch.tensor([50.0, 600.0])
+    steps = [network.head.value(network(x, torch.ones(4, dtype=torch.int64))) for network in (networks[1], read)]
+    assert torch.equal(*steps) and (steps[0].diff(dim=1) != 0).any()  # the step is seen
+
+
+def test_the_dispersion_of_counts_is_found(trees):
+    rng, table = np.random.default_rng(0), hourly(9, 480)
+    counts = rng.negative_binomial(2.0, 2.0 / (2.0 + 3.0), table.num_rows)  # mean 3, dispersion 1 / 2
+    for name in ("speed", "target"):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(counts.astype(np.float32)))
+    options = {"loss": "negative_binomial", "learning_rate": 0.05, "epochs": 2}
+    trained = only(train_all([trees(table, **options, model={"least": 500})], 0, Environment()))
+    assert float(trained.bundle.network.dispersion) == pytest.approx(0.5, abs=0.07)
 
 
 def test_with_patience_the_trees_after_the_best_epoch_fall(trees):
@@ -277,7 +302,12 @@ def test_an_ensemble_that_does_not_fit_is_refused_when_the_file_is_read(trees, m
 
 @pytest.mark.parametrize(
     ("train", "said"),
-    [({"start": "champion"}, "grows anew"), ({"ema": 0.9}, "grows anew"), ({"loss": "focal"}, "choose poisson or bce")],
+    [
+        ({"start": "champion"}, "grows anew"),
+        ({"ema": 0.9}, "grows anew"),
+        ({"loss": "focal"}, "choose bce"),
+        ({"overestimate": 2.0}, "has no train.overestimate"),
+    ],
 )
 def test_what_trees_cannot_do_is_refused_when_the_file_is_read(trees, train, said):
     with pytest.raises(ValueError, match=said):
