@@ -1,5 +1,7 @@
 """Images from files to predictions, and whether a model looks at what people marked."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +50,39 @@ evaluate:
 """
 
 
+PLATES = """
+title: Photos of plates, of which few are scratched
+source:
+  format: files
+  path: "${raw}/plates/*.png"
+  parser: {image: {mode: grey}}
+  file_name: "(?P<plate>\\\\d+)_(?P<scratched>[01])\\\\.png$"
+contract:
+  key: [plate]
+  columns:
+    scratched: {type: int, unit: "1", between: [0, 1]}
+    pixels: {type: array, of: uint8, shape: [64, 64], required: true}
+"""
+ODD = """
+title: Which plates are unlike good ones
+task: detect
+inputs: {plates: data/town/plates}
+target: {column: scratched}
+features: [array: pixels]
+model: {family: patchcore, memory: 200}
+train: {workers: 0, loss: residual}
+evaluate: {split: {folds: {count: 3}}, metrics: [f1, false_alarm_rate], baselines: [always], seeds: 1}
+"""
+
+
+def _photo(random: np.random.Generator, bad: bool) -> tuple[np.ndarray, tuple[int, int]]:
+    """Pixels, and the place of the mark that it has where it is bad."""
+    pixels, (row, column) = random.normal(120, 4, (SIDE, SIDE)), random.integers(2, SIDE - 26, 2)
+    if bad:
+        pixels[row : row + 24, column : column + 24] += 90 * (np.indices((24, 24)).sum(axis=0) % 6 < 3)
+    return np.clip(pixels, 0, 255).astype(np.uint8), (row, column)
+
+
 @pytest.fixture(scope="module")
 def mill(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Town:
     town = found(tmp_path_factory.mktemp("mill"))
@@ -56,13 +91,11 @@ def mill(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Town:
         (conf / f"{name}.yaml").write_text(text)
     (town.raw / "photos").mkdir()
     for number in range(60):
-        pixels, bad = random.normal(120, 4, (SIDE, SIDE)), number % 2
+        bad = number % 2
+        pixels, (row, column) = _photo(random, bool(bad))
         if bad:
-            row, column = random.integers(2, SIDE - 26, 2)
-            pixels[row : row + 24, column : column + 24] += 90 * (np.indices((24, 24)).sum(axis=0) % 6 < 3)
             marks.append(f"bad{number},1,{column + 1},{row + 1},{column + 24},{row + 24}")
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-        image.save(town.raw / "photos" / f"{'bad' if bad else 'good'}{number}.png")
+        Image.fromarray(pixels).save(town.raw / "photos" / f"{'bad' if bad else 'good'}{number}.png")
     (town.raw / "photos" / "bad99.png").write_bytes(b"\x89PNG broken")
     (town.raw / "marks.csv").write_text("\n".join(marks) + "\n")
     for stage in (commands.land, commands.clean, commands.features):
@@ -112,3 +145,24 @@ def test_a_night_scores_images(mill: Town) -> None:
     said = mill.table("predictions", "town/surface").to_pylist()
     assert len(said) == 60
     assert np.mean([row["entity"].startswith(row["label"]) for row in said]) > 0.9
+
+
+def test_defects_are_found_that_none_was_kept_of(tmp_path: Path, spark: SparkSession) -> None:
+    town, random = found(tmp_path), np.random.default_rng(3)
+    (town.folder / "conf/data/town/plates.yaml").write_text(PLATES)
+    (town.folder / "conf/town/odd.yaml").write_text(ODD)
+    (town.raw / "plates").mkdir()
+    for number in range(90):
+        bad = number % 6 == 5
+        Image.fromarray(_photo(random, bad)[0]).save(town.raw / "plates" / f"{number}_{int(bad)}.png")
+    for stage in (commands.land, commands.clean, commands.features):
+        assert not stage(town.work(stage.__name__), ["town/odd"]).failures
+    table = commands.backtest(town.work("backtest"), ["town/odd"], lambda _: None).results["town/odd"]
+    assert table.figure("model", "f1") > 0.8 > 0.4 > table.figure("always", "f1")
+    assert table.figure("model", "false_alarm_rate") < 0.2
+
+    for stage, more in ((commands.train, (lambda _: None,)), (commands.evaluate, ()), (commands.score, ())):
+        assert not stage(town.work(stage.__name__), ["town/odd"], *more).failures
+    said = town.table("predictions", "town/odd").to_pylist()
+    assert len(said) == 90 and {row["target"] for row in said} == {"scratched"}
+    assert np.mean([(row["label"] == "alarm") == (int(row["entity"]) % 6 == 5) for row in said]) > 0.85

@@ -239,6 +239,28 @@ class Autoencoder(_Detector):
     """Share of values dropped in training."""
 
 
+class Patchcore(Options):
+    """Detector of images that are unlike good ones, by patches: for products of which no defects were kept."""
+
+    family: Literal["patchcore"]
+    size: PositiveInt | None = None
+    """Pixels of each side to which images are brought; as they are without it."""
+    memory: PositiveInt = 1000
+    """Patches that are remembered at most."""
+    alarms: Fraction = Field(default=0.05, gt=0, lt=1)
+    """Share of the good validation images that may be above the level of an alarm."""
+
+    @property
+    def window(self) -> int:
+        """Rows that the model sees."""
+        return 1
+
+    @property
+    def dropout(self) -> float:
+        """Nothing is trained."""
+        return 0.0
+
+
 class SeasonalNaive(Options):
     """What was a season ago; nothing is trained."""
 
@@ -312,6 +334,7 @@ _One = (
     | StateSpace
     | NextState
     | Autoencoder
+    | Patchcore
     | Trees
     | SeasonalNaive
     | Ets
@@ -363,11 +386,13 @@ class Ensemble(Options):
         return max(int(member.model.window) for member in self.members)
 
 
-ARRAYS = ("wdcnn", "efficientnet")
+ARRAYS = ("wdcnn", "efficientnet", "patchcore")
 """Families that see an array instead of windows of numbers."""
 DETECTORS = ("pca", "state_space", "next_state", "autoencoder")
+"""Families that say how unlike its training rows an entity is."""
+UNUSUAL = (*DETECTORS, "patchcore")
 """Families that say how unlike training something is."""
-HEATED = ("efficientnet",)
+HEATED = ("efficientnet", "patchcore")
 """Families that show where in an image they look."""
 PRETRAINED = ("efficientnet",)
 """Families whose weights are known before any training."""

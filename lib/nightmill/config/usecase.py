@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from nightmill.config.features import Feature
-from nightmill.config.models import ARRAYS, DETECTORS, HEATED, PRETRAINED, Ensemble, Member, Model
+from nightmill.config.models import ARRAYS, DETECTORS, HEATED, PRETRAINED, UNUSUAL, Ensemble, Member, Model
 from nightmill.config.monitor import Monitor
 from nightmill.config.search import TRAINED, Search
 from nightmill.config.values import Duration, Fraction, Options, Part, Start, one_key, short_duration
@@ -447,7 +447,7 @@ class UseCase(Options):
                 what, instead = ("an array", ", ".join(ARRAYS)) if arrays else ("numbers", "another family")
                 raise ValueError(f"model family {member.model.family} does not see {what}: choose {instead}")
         if "boxes" in {item.as_ for item in self.inputs.values()} and self.model.family not in HEATED:
-            raise ValueError(f"boxes judge heat maps, which only {', '.join(HEATED)} has: leave them out")
+            raise ValueError(f"boxes judge heat maps, which only {', '.join(HEATED)} have: leave them out")
         if self.train.augment and not arrays:
             raise ValueError("train.augment is for arrays")
 
@@ -488,9 +488,11 @@ class UseCase(Options):
             family = member.model.family
             if family in ("stid", "nlinear", "seasonal_naive", "ets") and self.task != "forecast":
                 raise ValueError(f"model family {family} forecasts; for task regress choose mlp, lstm or trees")
-            if (family in DETECTORS) != (self.task == "detect"):
+            if (family in UNUSUAL) != (self.task == "detect"):
                 instead = "forecast, regress or classify" if self.task == "detect" else "detect"
                 raise ValueError(f"model family {family} is for task {instead}")
+            if family in UNUSUAL and self.train.start:
+                raise ValueError("what is normal is learnt anew: leave train.start out")
             if family in DETECTORS:
                 self._detects(member.model.inputs)
             if family == "stid" and member.model.guess:
@@ -524,8 +526,6 @@ class UseCase(Options):
             raise ValueError(f"model.inputs: '{unknown[0]}' is none of the features")
         if len(inputs) == len(self.feature_names):
             raise ValueError("model.inputs names all features: some must be states, which faults show in")
-        if self.train.start:
-            raise ValueError("what is normal is learnt anew: leave train.start out")
 
     def _searchable(self) -> None:
         if self.search is None:

@@ -25,6 +25,7 @@ FAMILIES = {
     "pca": ("nightmill.models.pca", "Pca"),
     "state_space": ("nightmill.models.state_space", "StateSpace"),
     "next_state": ("nightmill.models.next_state", "NextState"),
+    "patchcore": ("nightmill.models.patchcore", "Patchcore"),
     "autoencoder": ("nightmill.models.autoencoder", "Autoencoder"),
     "ensemble": ("nightmill.models.ensemble", "Ensemble"),
     "trees": ("nightmill.models.trees", "Trees"),

@@ -20,11 +20,12 @@ from nightmill.errors import DataRefused, WorkFailed
 from nightmill.models.augment import augmented
 from nightmill.models.detector import Detector
 from nightmill.models.network import Network
+from nightmill.models.patchcore import Patchcore
 from nightmill.train import ranks
 from nightmill.train.begun import Begun
 from nightmill.train.checkpoint import Checkpoint, State, group, pack, unpack
 from nightmill.train.loss import per_value, sums
-from nightmill.train.normal import learn_normal, leave_out_wandering
+from nightmill.train.normal import learn_normal, leave_out_wandering, remember_good
 from nightmill.train.schedule import learning_rate
 
 AT_RISK = 1.0
@@ -127,6 +128,8 @@ class Loop:
         self._choose()
         if isinstance(self.network, Detector):
             learn_normal(self.setup, self.network)
+        elif isinstance(self.network, Patchcore):
+            remember_good(self.setup, self.network)
         return self.state
 
     def _step(self, wrapped: nn.Module, batch: Any) -> None:

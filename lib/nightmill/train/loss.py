@@ -64,7 +64,7 @@ def per_value(
     over: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """(weight * loss, weight) of every value, both [b, steps]; the arguments are those of `sums`."""
-    known = torch.ones_like(y, dtype=torch.bool) if name == "residual" else ~y.isnan()  # normal is learnt without truth
+    known = ~(y > 0) if name == "residual" else ~y.isnan()  # normal is learnt of all that is not known to be a fault
     # whatever stands for an unknown target must be one that the loss is defined for
     y = torch.where(known, y, network.head.value(parameters).detach())
     each = LOSSES[name](network, parameters, y)

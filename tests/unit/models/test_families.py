@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from nightmill.config import UseCase
-from nightmill.config.models import ARRAYS, DETECTORS, Model
+from nightmill.config.models import ARRAYS, UNUSUAL, Model
 from nightmill.models import FAMILIES, build
 from nightmill.models.ensemble import Ensemble
 from nightmill.models.shape import Fitted, Shape
@@ -33,7 +33,7 @@ OPTIONS = {
     "ets": {"season": 0},
     "ensemble": {},
 }
-ELSEWHERE = (*ARRAYS, *DETECTORS)
+ELSEWHERE = (*ARRAYS, *UNUSUAL)
 """Families whose tests are files of their own: they see arrays, or say what is unusual."""
 FORECASTERS = sorted(set(FAMILIES) - {"mlp", *ELSEWHERE})
 REGRESSORS = sorted(set(FAMILIES) - {*ELSEWHERE, "stid", "nlinear", "seasonal_naive", "ets"})
@@ -83,7 +83,7 @@ def test_every_family_has_options_and_a_place_here():
     assert (
         {get_args(member.model_fields["family"].annotation)[0] for member in members}
         == set(FAMILIES)
-        == {*OPTIONS, *DETECTORS}
+        == {*OPTIONS, *UNUSUAL}
     )
 
 
